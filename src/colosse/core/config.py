@@ -114,7 +114,9 @@ def _nested(key: str, value: object) -> dict[str, Any]:
     return value
 
 
-def _merge(into: dict[str, Any], new: Mapping[str, Any], origins: dict[str, str], origin: str, prefix: str = "") -> None:
+def _merge(
+    into: dict[str, Any], new: Mapping[str, Any], origins: dict[str, str], origin: str, prefix: str = ""
+) -> None:
     for key, value in new.items():
         if isinstance(value, Mapping):
             below = into.setdefault(key, {})
@@ -137,7 +139,11 @@ def _refuse_unknown(model: type[BaseModel], data: Mapping[str, Any], origins: Ma
                 code="unknown_setting",
                 param=prefix + key,
             )
-        if isinstance(value, Mapping) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if (
+            isinstance(value, Mapping)
+            and isinstance(field.annotation, type)
+            and issubclass(field.annotation, BaseModel)
+        ):
             _refuse_unknown(field.annotation, value, origins, f"{prefix}{key}.")
 
 

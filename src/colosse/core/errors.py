@@ -1,15 +1,15 @@
 """Every failure a user can meet, each with what, where and how to mend.
 
-    ColosseError                 500  exit 1   something of ours or below us failed
-    ├── UnavailableError         503  exit 1   an engine, a hub or a disk is not there right now
-    ├── EngineError              502  exit 1   an engine answered with an error of its own
-    └── UserError                400  exit 2   the input is wrong
-        ├── AuthenticationError  401  exit 2
-        ├── PermissionDeniedError 403  exit 2
-        ├── NotFoundError        404  exit 2
-        ├── ConflictError        409  exit 2
-        ├── TooLargeError        413  exit 2
-        └── RateLimitError       429  exit 2
+ColosseError                 500  exit 1   something of ours or below us failed
+├── UnavailableError         503  exit 1   an engine, a hub or a disk is not there right now
+├── EngineError              502  exit 1   an engine answered with an error of its own
+└── UserError                400  exit 2   the input is wrong
+    ├── AuthenticationError  401  exit 2
+    ├── PermissionDeniedError 403  exit 2
+    ├── NotFoundError        404  exit 2
+    ├── ConflictError        409  exit 2
+    ├── TooLargeError        413  exit 2
+    └── RateLimitError       429  exit 2
 """
 
 from __future__ import annotations

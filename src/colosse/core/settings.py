@@ -79,7 +79,7 @@ class Settings(Config):
     """0 takes any free port."""
     model: str = "auto"
     """Model to serve; `auto` takes the one recommended for this machine."""
-    database: str = ""
+    database: SecretStr = SecretStr("")
     """`postgresql://user:password@host/name`; empty: SQLite in `home`."""
     open_browser: bool = True
     sources: list[Literal["hub", "pypi", "url", "path"]] = ["hub", "pypi", "url", "path"]
@@ -123,9 +123,10 @@ class Settings(Config):
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL with an async driver."""
-        if not self.database:
+        database = self.database.get_secret_value()
+        if not database:
             return f"sqlite+aiosqlite:///{self.home / 'colosse.db'}"
-        scheme, _, rest = self.database.partition("://")
+        scheme, _, rest = database.partition("://")
         drivers = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
         return f"{drivers.get(scheme, scheme)}://{rest}"
 

@@ -1,0 +1,1 @@
+"""Skills: plain async functions over a client. Every answer that can be checked is checked."""

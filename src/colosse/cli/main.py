@@ -1,0 +1,58 @@
+"""Entry point of the `colosse` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from colosse import __version__
+from colosse.cli import config
+from colosse.cli.output import fail
+from colosse.core.errors import ColosseError, UnavailableError
+
+app = typer.Typer(
+    name="colosse",
+    help="The whole machine behind a ChatGPT: models, engines, chat, translation, summaries, code.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(config.app, name="config")
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"colosse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of every verb; `colosse VERB --help` shows a verb's own."""
+
+
+def main() -> None:
+    """Run the command; a failure that we know is one line and an exit code, never a traceback."""
+    try:
+        app()
+    except ColosseError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # `colosse ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            fail(UnavailableError(f"the disk is full: {error.filename or error}", hint="free some space and try again"))
+        raise
+
+
+if __name__ == "__main__":
+    main()
