@@ -1,1 +1,1 @@
-"""The `colosse` command: one thin module a verb. What is slow to import is imported inside the functions that use it."""
+"""The `colosse` command: one thin module a verb; what is slow to import is imported inside functions."""

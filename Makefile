@@ -1,0 +1,50 @@
+# make start             install everything, pull the model, serve, open the page
+# make start MODEL=name  the same with another model (`colosse models list`)
+# make test              set up what the tests need and run all of them
+# make check             lint, format, types, import rules
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ARGS ?=
+
+.PHONY: start test check web constraints clean
+.DEFAULT_GOAL := start
+
+start: $(VENV)/.start web
+	@$(BIN)/colosse serve $(if $(MODEL),--model "$(MODEL)")
+
+test: $(VENV)/.test web check
+	@cd web && PATH="$(CURDIR)/.cache/node/bin:$$PATH" npm run --silent test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+web: | $(BIN)/python
+	@$(BIN)/python web/build.py
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Colosse needs Python 3.11 or newer, and none was found on the PATH"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "cannot make $(VENV): on Debian and Ubuntu, apt install python3-venv"; exit 2; }
+
+$(VENV)/.start: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Colosse into $(VENV) ..."
+	@$(PIP) --editable '.[llama,fast]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Colosse and what its tests need into $(VENV) ..."
+	@$(PIP) --editable '.[llama,fast,postgres,train,test]'
+	@touch $@ $(VENV)/.start
+
+# Every version that the tests passed with, after trying new ones.
+constraints: $(VENV)/.test
+	@$(BIN)/python -m pip freeze --exclude-editable | sed -e '/ @ /d' -e 's/+cpu//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) .cache src/colosse/server/static web/node_modules
