@@ -1,0 +1,203 @@
+"""What the app's API takes and gives. The web page's types are generated from these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+from colosse.engines.schema import ModelInfo
+
+Status = Literal["complete", "running", "stopped", "interrupted", "failed"]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"), when_used="json"),
+]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+Name = Annotated[str, Field(max_length=200)]
+System = Annotated[str, Field(max_length=100_000)]
+
+
+class Out(BaseModel):
+    """Base of what is given; made from a row of the database."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_serialization_defaults_required=True)
+
+
+class In(BaseModel):
+    """Base of what is taken: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class UserOut(Out):
+    """Who is asking."""
+
+    id: str
+    name: str
+
+
+class Limits(Out):
+    """What this server refuses."""
+
+    max_body_bytes: int
+    max_concurrent_runs: int
+
+
+class State(Out):
+    """What the page needs to know at its start. `default_model` is null when there is no model yet."""
+
+    version: str
+    user: UserOut
+    default_model: str | None
+    models: list[ModelInfo]
+    limits: Limits
+
+
+class SessionIn(In):
+    """Logging in."""
+
+    key: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Usage(Out):
+    """What an answer took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    ttft_ms: float | None
+    tokens_per_second: float | None
+
+
+class Thread(Out):
+    """A conversation; `head_id` is the message that ends the branch being shown."""
+
+    id: str
+    title: str
+    model: str
+    system: str
+    head_id: str | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class Message(Out):
+    """One row of a conversation."""
+
+    id: str
+    thread_id: str
+    parent_id: str | None
+    role: Literal["user", "assistant"]
+    content: str
+    reasoning: str
+    status: Status
+    model: str
+    run_id: str | None
+    error: str
+    usage: Usage | None
+    created_at: Moment
+
+
+class Run(Out):
+    """One generation."""
+
+    id: str
+    thread_id: str
+    message_id: str
+    status: Status
+    model: str
+    error: str
+    created_at: Moment
+    finished_at: Moment | None
+
+
+class ThreadPage(Out):
+    """Threads, the last changed first."""
+
+    items: list[Thread]
+    next_cursor: str | None
+
+
+class ThreadWithMessages(Out):
+    """A thread and its whole tree, oldest first."""
+
+    thread: Thread
+    messages: list[Message]
+
+
+class ThreadIn(In):
+    """A new thread. An empty model means the default one."""
+
+    title: Title = ""
+    model: Name = ""
+    system: System = ""
+
+
+class ThreadPatch(In):
+    """Changes to a thread; what is absent stays."""
+
+    title: Title | None = None
+    model: Name | None = None
+    system: System | None = None
+    head_id: Annotated[str, Field(max_length=64)] | None = None
+
+
+class Params(In):
+    """Sampling options; what is absent is the engine's default."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=16)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that were set."""
+        return self.model_dump(exclude_none=True)
+
+
+class RunIn(In):
+    """A question (`content`), or a request to answer `parent_id`, a user message, again.
+
+    With `content`: the question goes below `parent_id`; absent, below the thread's head; null, as a new root.
+    Without: absent `parent_id` means the question that the thread's head answers.
+    """
+
+    content: Annotated[str, Field(min_length=1, max_length=10_000_000)] | None = None
+    parent_id: Annotated[str, Field(max_length=64)] | None = None
+    model: Name = ""
+    params: Params = Params()
+
+
+class RunStarted(Out):
+    """A run that began, the question it answers and the message it fills."""
+
+    run: Run
+    user_message: Message
+    message: Message
+
+
+class Snapshot(Out):
+    """Event `snapshot`: everything so far."""
+
+    content: str
+    reasoning: str
+
+
+class Delta(Out):
+    """Event `delta`: text to append."""
+
+    content: str = ""
+    reasoning: str = ""
+
+
+class Done(Out):
+    """Event `done`, the last: how it ended."""
+
+    run: Run
+    message: Message

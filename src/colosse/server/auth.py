@@ -1,0 +1,144 @@
+"""Who is asking. One function, `authenticate`, decides; routes say what they need with `require(scope)`.
+
+A request carries an API key (`Authorization: Bearer`, `x-api-key` or `api-key`), or the cookie of a browser that logged
+in with one, or nothing. With nothing, whoever sits at this machine is the user `local`, as long as the server is bound
+to a loopback address and the request was not handed on by a proxy; everywhere else a key is needed. A wrong key is
+refused everywhere: it is a mistake that somebody should learn of.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
+
+from colosse.core.errors import AuthenticationError, PermissionDeniedError
+from colosse.server.services import Services
+from colosse.server.store import keys
+from colosse.server.store.tables import now
+
+COOKIE = "colosse_session"
+_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody who may ask.
+
+    Attributes:
+        user_id: owner of what they make; rows are theirs by it.
+        name: for people.
+        scopes: of `read`, `chat`, `admin`.
+        key_id: the API key they came with, directly or by a session; empty for the local user.
+    """
+
+    user_id: str
+    name: str
+    scopes: frozenset[str]
+    key_id: str = ""
+
+
+LOCAL = Principal(keys.LOCAL_USER, keys.LOCAL_USER, frozenset(keys.SCOPES))
+
+
+async def authenticate(connection: HTTPConnection, services: Services) -> Principal:
+    """Who sends this request; the answer is kept with the request.
+
+    Raises:
+        AuthenticationError: a wrong or revoked key, or none where one is needed.
+    """
+    known: Principal | None = connection.scope.setdefault("state", {}).get("principal")
+    if known is None:
+        known = await _identify(connection, services)
+        connection.scope["state"]["principal"] = known
+    return known
+
+
+def require(scope: str) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency that lets in who has `scope` and gives the route their `Principal`.
+
+    Use: `principal: Annotated[Principal, Depends(require("chat"))]`, or `Chat` and `Read` below.
+    """
+
+    async def gate(request: Request) -> Principal:
+        principal = await authenticate(request, request.app.state.services)
+        if scope not in principal.scopes:
+            raise PermissionDeniedError(
+                f"this key may not do that: it needs the scope '{scope}'",
+                hint=f"make one with `colosse keys create --scope {scope}`",
+            )
+        return principal
+
+    gate.__name__ = f"require_{scope}"
+    return gate
+
+
+ReadPrincipal = Annotated[Principal, Depends(require("read"))]
+ChatPrincipal = Annotated[Principal, Depends(require("chat"))]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address, in brackets or not) is this machine's own loopback."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def host_name(host: str) -> str:
+    """The name or address in a `Host` header, without its port and brackets."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+async def _identify(connection: HTTPConnection, services: Services) -> Principal:
+    given = _keys_in(connection)
+    if len(given) > 1:
+        raise AuthenticationError("the request carries several different API keys", hint="send one")
+    async with services.store.read() as session:
+        if given:
+            found = await keys.find_key(session, given.pop())
+            if found is None:
+                hint = "no key is needed on this machine: leave it empty" if _is_local(connection, services) else ""
+                raise AuthenticationError("wrong or revoked API key", hint=hint or "see `colosse keys list`")
+        else:
+            cookie = connection.cookies.get(COOKIE)
+            found = await keys.find_session(session, cookie) if cookie else None
+    if found is not None:
+        key, user = found
+        services.key_last_used[key.id] = now()
+        return Principal(user.id, user.name, frozenset(key.scopes), key.id)
+    if _is_local(connection, services):
+        return LOCAL
+    raise AuthenticationError("an API key is needed here", hint="make one with `colosse keys create`")
+
+
+def _keys_in(connection: HTTPConnection) -> set[str]:
+    given = {connection.headers.get("x-api-key", "").strip(), connection.headers.get("api-key", "").strip()}
+    scheme, _, token = connection.headers.get("authorization", "").strip().partition(" ")
+    if scheme and scheme.lower() != "bearer":
+        raise AuthenticationError(f"unknown kind of authorization {scheme[:20]!r}", hint="Authorization: Bearer <key>")
+    given.add(token.strip())
+    return given - {""}
+
+
+def _is_local(connection: HTTPConnection, services: Services) -> bool:
+    """Whether this can only be somebody at this machine: bound, called and named as loopback, and by no proxy."""
+    client = connection.client
+    return (
+        is_loopback(services.settings.host)
+        and client is not None
+        and is_loopback(client.host)
+        and is_loopback(host_name(connection.headers.get("host", "")))
+        and not any(name in connection.headers for name in _PROXY_HEADERS)
+    )

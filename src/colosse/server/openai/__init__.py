@@ -1,0 +1,5 @@
+"""The OpenAI-compatible API, under `/v1`."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

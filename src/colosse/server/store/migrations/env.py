@@ -1,0 +1,16 @@
+"""Run by Alembic: migrate on the connection that `colosse.server.store.migrate` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from colosse.server.store.tables import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    render_as_batch=connection.dialect.name == "sqlite",
+    compare_type=True,
+)
+context.run_migrations()

@@ -1,0 +1,104 @@
+"""What several parts ask of the database. Each function works in the session that the caller opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from colosse.core.errors import NotFoundError, UserError
+from colosse.server.store.tables import Message, Response, Run, Thread, now
+
+OwnedT = TypeVar("OwnedT", Thread, Message, Run, Response)
+
+RUNNING, COMPLETE, STOPPED, INTERRUPTED, FAILED = "running", "complete", "stopped", "interrupted", "failed"
+
+
+async def get_owned(session: AsyncSession, table: type[OwnedT], id: str, owner_id: str) -> OwnedT:
+    """The row `id` of `table` if `owner_id` owns it: the one gate to every row that a caller names.
+
+    Raises:
+        NotFoundError: there is none, or it is somebody else's.
+    """
+    # Characters that no id has would be an error of their own in a database.
+    row = await session.get(table, id) if id.isascii() and id.isprintable() else None
+    if row is None or row.owner_id != owner_id:
+        raise NotFoundError(f"no {table.__name__.lower()} {id[:64]!r}", code=f"{table.__name__.lower()}_not_found")
+    return row
+
+
+async def list_threads(
+    session: AsyncSession, owner_id: str, *, limit: int, cursor: str = ""
+) -> tuple[list[Thread], str | None]:
+    """A page of threads, the last changed first, and the cursor of the next page.
+
+    Raises:
+        UserError: the cursor is not one of ours.
+    """
+    query = select(Thread).where(Thread.owner_id == owner_id)
+    if cursor:
+        query = query.where(tuple_(Thread.updated_at, Thread.id) < tuple_(*_read_cursor(cursor)))
+    rows = list(await session.scalars(query.order_by(Thread.updated_at.desc(), Thread.id.desc()).limit(limit + 1)))
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    text = f"{last.updated_at.isoformat()} {last.id}"
+    return rows[:limit], base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        moment, _, id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(" ")
+        if not id.isprintable():
+            raise ValueError
+        when = datetime.fromisoformat(moment)
+        when.astimezone()  # a year that no clock has overflows here
+        if when.tzinfo is None:
+            raise ValueError
+    except (ValueError, OverflowError, binascii.Error):
+        raise UserError("'cursor' is not one that this server gave", code="invalid_cursor", param="cursor") from None
+    return when, id
+
+
+async def thread_messages(session: AsyncSession, thread_id: str) -> list[Message]:
+    """Every message of a thread, oldest first."""
+    return list(await session.scalars(select(Message).where(Message.thread_id == thread_id).order_by(Message.id)))
+
+
+async def path_to(session: AsyncSession, message_id: str) -> list[Message]:
+    """The messages from the root of its tree down to `message_id`, both included."""
+    path = select(Message.id, Message.parent_id).where(Message.id == message_id).cte("path", recursive=True)
+    parent = aliased(Message)
+    path = path.union_all(select(parent.id, parent.parent_id).join(path, parent.id == path.c.parent_id))
+    rows = {row.id: row for row in await session.scalars(select(Message).join(path, Message.id == path.c.id))}
+    ordered: list[Message] = []
+    step: str | None = message_id
+    while step is not None:
+        ordered.append(rows[step])
+        step = rows[step].parent_id
+    return ordered[::-1]
+
+
+async def delete_thread(session: AsyncSession, thread_id: str) -> None:
+    """Remove a thread with its messages and runs."""
+    await session.execute(delete(Run).where(Run.thread_id == thread_id))
+    await session.execute(delete(Message).where(Message.thread_id == thread_id))
+    await session.execute(delete(Thread).where(Thread.id == thread_id))
+
+
+async def interrupt_running(session: AsyncSession, reason: str) -> int:
+    """Mark what an earlier server left running as interrupted; returns how many runs that was."""
+    running = list(await session.scalars(select(Run).where(Run.status == RUNNING)))
+    for run in running:
+        run.status, run.error, run.finished_at = INTERRUPTED, reason, now()
+        await session.execute(
+            update(Message)
+            .where(Message.id == run.message_id, Message.status == RUNNING)
+            .values(status=INTERRUPTED, error=reason)
+        )
+    return len(running)

@@ -1,0 +1,198 @@
+"""The tables, the same on SQLite and PostgreSQL.
+
+Every row that belongs to somebody has an `owner_id`; `get_owned` (in `queries`) is the only way to a row by its id.
+Text columns hold any text a model or a client may send: what a database refuses (NUL, lone surrogates) is replaced on
+the way in. Times are UTC.
+
+The schema is created and changed by the migrations beside this module; a test checks that the two agree.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import Text as SqlText
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_counter = itertools.count(secrets.randbits(16))
+
+
+def new_id(kind: str) -> str:
+    """A new id such as `msg_0192f0c1a2b3...`: sorts by time of creation within a process, cannot be guessed."""
+    return f"{kind}_{time.time_ns() // 1_000_000:012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"
+
+
+def now() -> datetime:
+    """The present moment, UTC, in milliseconds: what both databases and JSON keep exactly."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+class Text(TypeDecorator[str]):
+    """Text of any length; what a database cannot hold becomes U+FFFD."""
+
+    impl = SqlText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace NUL (PostgreSQL refuses it) and lone surrogates (no encoding has them)."""
+        return None if value is None else _UNSTORABLE.sub("\ufffd", value)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time with its zone on both databases; SQLite keeps it as naive UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC).replace(tzinfo=None if dialect.name == "sqlite" else UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Read UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Id = String(64)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can change it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text(), datetime: Moment(), dict[str, Any]: JSON(), list[Any]: JSON()}
+
+
+class User(Base):
+    """Somebody who owns things. `local` is whoever sits at this machine."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ApiKey(Base):
+    """A key that acts for its owner, within `scopes` (a list of words). Only the SHA-256 of the key is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("key"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(String(16))
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class LoginSession(Base):
+    """A browser that logged in with a key: the SHA-256 of its cookie. It ends with its key."""
+
+    __tablename__ = "sessions"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+
+
+class Thread(Base):
+    """A conversation. `head_id` is the message that ends the branch being shown."""
+
+    __tablename__ = "threads"
+    __table_args__ = (Index(None, "owner_id", "updated_at", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("thread"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    title: Mapped[str] = mapped_column(default="")
+    model: Mapped[str] = mapped_column(default="")
+    system: Mapped[str] = mapped_column(default="")
+    head_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Message(Base):
+    """One row of a conversation, in a tree by `parent_id`."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index(None, "thread_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("msg"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    thread_id: Mapped[str] = mapped_column(ForeignKey("threads.id"))
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id"), index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(default="")
+    reasoning: Mapped[str] = mapped_column(default="")
+    status: Mapped[str] = mapped_column(String(16))
+    model: Mapped[str] = mapped_column(default="")
+    run_id: Mapped[str | None] = mapped_column(Id)
+    error: Mapped[str] = mapped_column(default="")
+    usage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Run(Base):
+    """One generation: it fills `message_id`. `idempotency_key` is the client's own name for the call that began it."""
+
+    __tablename__ = "runs"
+    __table_args__ = (UniqueConstraint("owner_id", "idempotency_key"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("run"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    thread_id: Mapped[str] = mapped_column(ForeignKey("threads.id"), index=True)
+    message_id: Mapped[str] = mapped_column(Id)
+    user_message_id: Mapped[str] = mapped_column(Id)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    model: Mapped[str]
+    params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    error: Mapped[str] = mapped_column(default="")
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+
+class Response(Base):
+    """A stored answer of `POST /v1/responses`.
+
+    `input` holds the items of this turn, `output` the items answered, `body` the response object as it was returned;
+    `previous_response_id` points at the turn before (no foreign key: that one may be deleted). The conversation of a
+    response is the chain of `input + output` along `previous_response_id`, oldest first.
+    """
+
+    __tablename__ = "responses"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("resp"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    model: Mapped[str]
+    previous_response_id: Mapped[str | None] = mapped_column(Id)
+    status: Mapped[str] = mapped_column(String(16))
+    input: Mapped[list[Any]]
+    output: Mapped[list[Any]] = mapped_column(default=list)
+    body: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=now)
