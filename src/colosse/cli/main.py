@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from colosse import __version__
-from colosse.cli import config
+from colosse.cli import config, models
 from colosse.cli.output import fail
 from colosse.core.errors import ColosseError, UnavailableError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config.app, name="config")
+app.add_typer(models.app, name="models")
 
 
 def _version(show: bool) -> None:
