@@ -1,5 +1,12 @@
-"""The OpenAI-compatible API, under `/v1`."""
+"""The OpenAI-compatible API; the application serves `router` under `/v1`."""
 
 from fastapi import APIRouter
 
-router = APIRouter()
+from colosse.server.openai.responses import router as responses_router
+from colosse.server.openai.routes import router as routes_router
+
+router = APIRouter(tags=["openai"])
+router.include_router(routes_router)
+router.include_router(responses_router)
+
+__all__ = ["router"]
