@@ -23,6 +23,8 @@ from colosse.server.auth import Principal, is_loopback, require
 from colosse.server.errors import ERROR_RESPONSES, install_error_handlers
 from colosse.server.guard import Guard
 from colosse.server.openai import router as openai_router
+from colosse.server.pages import Pages
+from colosse.server.runs import Runs
 from colosse.server.services import Services, ServicesDep
 from colosse.server.store import keys, open_store, queries
 
@@ -97,6 +99,7 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
                 services.client = await stack.enter_async_context(Engines(settings))
             else:
                 services.client = client
+            services.runs = await stack.enter_async_context(Runs(services))
             yield
 
     app = FastAPI(
@@ -115,10 +118,12 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
     app.include_router(router)
     app.include_router(api_router, prefix="/api")
     app.include_router(openai_router, prefix="/v1")
+    app.router.default = Pages()
     return app
 
 
 def _gauges(services: Services) -> Iterable[tuple[str, str, dict[str, str], float]]:
+    yield "colosse_runs_running", "Runs being generated.", {}, services.runs.running
     for model in services.client.models():
         yield "colosse_model_ready", "1 when the model answers at once.", {"model": model.id}, model.state == "ready"
 

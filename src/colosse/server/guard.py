@@ -169,8 +169,7 @@ class Guard:
         )
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        # A route's own pattern, never the path: labels must be few, and paths hold ids.
-        route = getattr(scope.get("route"), "path", "") or "(none)"
+        route = _pattern(scope)
         method = scope["method"] if scope["method"] in _METHODS else "(other)"
         self.services.metrics.requests.labels(method, route, status).inc()
         self.services.metrics.latency.labels(method, route).observe(seconds)
@@ -186,3 +185,12 @@ class Guard:
 
 
 _METHODS = _SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
+
+
+def _pattern(scope: Scope) -> str:
+    """The pattern of the route that answered, never its path: labels must be few, and paths hold ids."""
+    pattern: str = getattr(scope.get("route"), "path", "")
+    if not pattern or ":path" in pattern:
+        return pattern or "(none)"
+    # A route of an included router does not know its prefix.
+    return "/".join(scope["path"].split("/")[: -pattern.count("/")]) + pattern

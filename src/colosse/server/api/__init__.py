@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
-from colosse.server.api import state
+from colosse.server.api import runs, state, threads
 
 router = APIRouter()
-router.include_router(state.router)
+for part in (state, threads, runs):
+    router.include_router(part.router)
 
 __all__ = ["router"]

@@ -19,14 +19,23 @@ OwnedT = TypeVar("OwnedT", Thread, Message, Run, Response)
 RUNNING, COMPLETE, STOPPED, INTERRUPTED, FAILED = "running", "complete", "stopped", "interrupted", "failed"
 
 
-async def get_owned(session: AsyncSession, table: type[OwnedT], id: str, owner_id: str) -> OwnedT:
+async def get_owned(
+    session: AsyncSession, table: type[OwnedT], id: str, owner_id: str, *, lock: bool = False
+) -> OwnedT:
     """The row `id` of `table` if `owner_id` owns it: the one gate to every row that a caller names.
+
+    Args:
+        session: in a transaction.
+        table: of the row.
+        id: as the caller gave it.
+        owner_id: who asks.
+        lock: nobody else may change or delete the row until the transaction ends.
 
     Raises:
         NotFoundError: there is none, or it is somebody else's.
     """
     # Characters that no id has would be an error of their own in a database.
-    row = await session.get(table, id) if id.isascii() and id.isprintable() else None
+    row = await session.get(table, id, with_for_update=lock or None) if id.isascii() and id.isprintable() else None
     if row is None or row.owner_id != owner_id:
         raise NotFoundError(f"no {table.__name__.lower()} {id[:64]!r}", code=f"{table.__name__.lower()}_not_found")
     return row

@@ -1,0 +1,73 @@
+"""`/api/threads/{id}/runs` and `/api/runs`: asking, listening, stopping."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from starlette.responses import StreamingResponse
+
+from colosse.server.api import schema
+from colosse.server.auth import ChatPrincipal, ReadPrincipal
+from colosse.server.errors import ERROR_RESPONSES
+from colosse.server.services import ServicesDep
+from colosse.server.store import get_owned
+from colosse.server.store.tables import Message, Run
+
+router = APIRouter(tags=["runs"], responses=ERROR_RESPONSES)
+
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events `snapshot` (`Snapshot`), `delta` (`Delta`) and last `done` (`Done`).",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.post("/threads/{thread_id}/runs", operation_id="startRun", status_code=202)
+async def start_run(
+    thread_id: str,
+    body: schema.RunIn,
+    principal: ChatPrincipal,
+    services: ServicesDep,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x20-\x7e]+$")] = None,
+) -> schema.RunStarted:
+    """Ask, or have a question answered again. The question is on the disk when this returns."""
+    return await services.runs.start(principal.user_id, thread_id, body, idempotency_key)
+
+
+@router.get("/runs/{run_id}", operation_id="getRun")
+async def get_run(run_id: str, principal: ReadPrincipal, services: ServicesDep) -> schema.Run:
+    """How a run is doing."""
+    async with services.store.read() as session:
+        return schema.Run.model_validate(await get_owned(session, Run, run_id, principal.user_id))
+
+
+@router.get("/runs/{run_id}/events", operation_id="getRunEvents", response_class=StreamingResponse, responses=_EVENTS)
+async def get_run_events(
+    run_id: str,
+    principal: ReadPrincipal,
+    services: ServicesDep,
+    last_event_id: Annotated[str, Header(max_length=100)] = "",
+) -> StreamingResponse:
+    """What a run says, from the event after `Last-Event-ID` or else from its beginning."""
+    async with services.store.read() as session:
+        run = await get_owned(session, Run, run_id, principal.user_id)
+        message = await get_owned(session, Message, run.message_id, principal.user_id)
+    # An id that is not ours, or not a number, is no reason to refuse: a snapshot has everything.
+    after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else None
+    return StreamingResponse(
+        services.runs.events(run, message, after),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+@router.delete("/runs/{run_id}", operation_id="stopRun")
+async def stop_run(run_id: str, principal: ChatPrincipal, services: ServicesDep) -> schema.Run:
+    """Stop a run; what it said is kept. Stopping one that has ended changes nothing."""
+    async with services.store.read() as session:
+        await get_owned(session, Run, run_id, principal.user_id)
+    await services.runs.stop(run_id)
+    async with services.store.read() as session:
+        return schema.Run.model_validate(await get_owned(session, Run, run_id, principal.user_id))

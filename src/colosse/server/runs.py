@@ -1,0 +1,477 @@
+"""Runs: every answer is a task of its own, which no connection can end.
+
+A run is started by a question, writes to its event log (`events.py`) and, several times a second, to the database
+(`saver.py`). It ends by itself, by `stop`, by a fault of the engine, or when the server stops; whatever was said until
+then is kept, and the message's status says how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from colosse.assistant.chat import count_tokens, messages_for, text_of
+from colosse.core.errors import ColosseError, ConflictError, NotFoundError, RateLimitError, UnavailableError, UserError
+from colosse.core.errors import nearest as nearest_of
+from colosse.engines.schema import ChatMessage, ChatRequest, Usage
+from colosse.server.api import schema
+from colosse.server.errors import as_colosse_error
+from colosse.server.events import Clock, EventLog, encode_event
+from colosse.server.saver import Ending, Saver
+from colosse.server.services import Services
+from colosse.server.store import get_owned, queries
+from colosse.server.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED
+from colosse.server.store.tables import Message, Run, Thread, now
+
+log = structlog.get_logger(__name__)
+
+HOUSEKEEPING_S = 5.0
+RETAINED = 512
+"""Finished runs whose events stay in memory, at most; their messages are in the database."""
+CLOSE_S = 5.0
+"""Seconds that runs get to save their text when the server stops."""
+TITLE_CHARS = 60
+
+
+@dataclass
+class LiveRun:
+    """A run in memory: being generated, or finished a little while ago.
+
+    Attributes:
+        log: its events.
+        stop_as: the status it ends with when its task is cancelled, and why.
+        ending: it is being written; too late to stop it.
+        finished: when, in monotonic seconds; None while it runs.
+    """
+
+    id: str
+    thread_id: str
+    message: schema.Message
+    run: schema.Run
+    params: dict[str, Any]
+    log: EventLog
+    stop_as: tuple[str, str] = (INTERRUPTED, "the server was stopped")
+    ending: bool = False
+    finished: float | None = None
+    task: asyncio.Task[None] = field(init=False)
+
+
+@dataclass
+class _Tally:
+    """What was measured of one answer, in monotonic seconds."""
+
+    start: float = field(default_factory=time.perf_counter)
+    first: float | None = None
+    last: float = 0.0
+    usage: Usage | None = None
+
+    def as_usage(self) -> schema.Usage | None:
+        """For the message; None when the engine counted no tokens."""
+        if self.usage is None:
+            return None
+        tokens = self.usage.completion_tokens
+        seconds = self.last - (self.first or self.last)
+        return schema.Usage(
+            prompt_tokens=self.usage.prompt_tokens,
+            completion_tokens=tokens,
+            ttft_ms=None if self.first is None else round((self.first - self.start) * 1000, 1),
+            tokens_per_second=round((tokens - 1) / seconds, 2) if tokens > 1 and seconds > 0 else None,
+        )
+
+
+class Runs:
+    """Every run of this server; an async context manager that ends them all when it closes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settings = services.settings.server
+        self._clock = Clock()
+        self._saver = Saver(services.store, services.key_last_used)
+        self._live: dict[str, LiveRun] = {}
+        self._starting = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(part, name=name)
+            for part, name in (
+                (self._clock.run(), "clock"),
+                (self._saver.run(), "saver"),
+                (self._keep_house(), "house"),
+            )
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.begin_close()
+        running = [run.task for run in self._live.values() if not run.task.done()]
+        if running:
+            await asyncio.wait(running, timeout=CLOSE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(ColosseError):
+            await self._saver.write()
+
+    @property
+    def running(self) -> int:
+        """How many are being generated."""
+        return sum(run.finished is None for run in self._live.values())
+
+    def begin_close(self) -> None:
+        """Start no run any more and end those that go on, as interrupted; does not wait."""
+        self._services.closing = True
+        for run in self._live.values():
+            _cancel(run)
+
+    async def start(
+        self, owner_id: str, thread_id: str, request: schema.RunIn, idempotency_key: str | None = None
+    ) -> schema.RunStarted:
+        """Commit the question and begin to answer it.
+
+        Args:
+            owner_id: who asks.
+            thread_id: where.
+            request: the question, or which one to answer again.
+            idempotency_key: the caller's own name for this call; a second call with it gets the first one's run.
+
+        Raises:
+            NotFoundError: no such thread, message or model.
+            UserError: a parent that cannot be answered or asked below.
+            ConflictError: the parent is still being written, or the key was used for another request.
+            RateLimitError: too many runs.
+            UnavailableError: the server is stopping.
+        """
+        if self._services.closing:
+            raise UnavailableError("the server is stopping", hint="try again in a moment")
+        # Not `running`: a request that only repeats a key must not be refused, but counting it in is harmless.
+        if self.running + self._starting >= self._settings.max_concurrent_runs:
+            raise RateLimitError(
+                f"{self._settings.max_concurrent_runs} answers are being written already",
+                hint="try again when one is done; server.max_concurrent_runs is the limit",
+            )
+        fingerprint = hashlib.sha256(f"{thread_id} {request.model_dump_json()}".encode()).hexdigest()
+        self._starting += 1
+        try:
+            try:
+                async with self._services.store.write() as session:
+                    earlier = await self._earlier(session, owner_id, idempotency_key, fingerprint)
+                    if earlier is not None:
+                        return earlier
+                    started = await self._insert(session, owner_id, thread_id, request, idempotency_key, fingerprint)
+            except IntegrityError:  # on PostgreSQL two calls with one key can get here together
+                async with self._services.store.read() as session:
+                    earlier = await self._earlier(session, owner_id, idempotency_key, fingerprint)
+                if earlier is None:
+                    raise
+                return earlier
+            self._launch(started, request)
+        finally:
+            self._starting -= 1
+        return started
+
+    async def stop(self, id: str) -> None:
+        """End a run as `stopped` and wait until that is written; nothing to do when it has ended."""
+        run = self._live.get(id)
+        if run is None or run.finished is not None:
+            return
+        run.stop_as = (STOPPED, "")
+        _cancel(run)
+        await asyncio.wait([run.task])
+
+    async def stop_thread(self, thread_id: str) -> None:
+        """End every run of a thread."""
+        for run in [run for run in self._live.values() if run.thread_id == thread_id]:
+            await self.stop(run.id)
+
+    def events(self, run: Run, message: Message, after: int | None) -> AsyncIterator[bytes]:
+        """The events of a run, as bytes of a server-sent stream.
+
+        Args:
+            run: as the database has it; the caller checked its owner.
+            message: the one it fills.
+            after: the last event that the reader has; None for none.
+        """
+        live = self._live.get(run.id)
+        if live is not None:
+            return live.log.read(after)
+        return _recorded(run, message)
+
+    async def _earlier(
+        self, session: AsyncSession, owner_id: str, idempotency_key: str | None, fingerprint: str
+    ) -> schema.RunStarted | None:
+        if idempotency_key is None:
+            return None
+        query = select(Run).where(Run.owner_id == owner_id, Run.idempotency_key == idempotency_key)
+        run = await session.scalar(query)
+        if run is None:
+            return None
+        if run.fingerprint != fingerprint:
+            raise ConflictError(
+                "this Idempotency-Key was used for another request",
+                hint="use a new one for each question",
+                code="idempotency_key_reused",
+                param="Idempotency-Key",
+            )
+        question = await get_owned(session, Message, run.user_message_id, owner_id)
+        answer = await get_owned(session, Message, run.message_id, owner_id)
+        return _started(run, question, answer)
+
+    async def _insert(
+        self,
+        session: AsyncSession,
+        owner_id: str,
+        thread_id: str,
+        request: schema.RunIn,
+        idempotency_key: str | None,
+        fingerprint: str,
+    ) -> schema.RunStarted:
+        thread = await get_owned(session, Thread, thread_id, owner_id, lock=True)
+        model = self._resolve(request.model or thread.model)
+        question = await _question(session, thread, request)
+        answer = Message(
+            owner_id=owner_id,
+            thread_id=thread.id,
+            parent_id=question.id,
+            role="assistant",
+            status=RUNNING,
+            model=model,
+        )
+        session.add(answer)
+        await session.flush()
+        run = Run(
+            owner_id=owner_id,
+            thread_id=thread.id,
+            message_id=answer.id,
+            user_message_id=question.id,
+            status=RUNNING,
+            model=model,
+            params=request.params.given(),
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+        )
+        session.add(run)
+        await session.flush()
+        answer.run_id = run.id
+        thread.head_id = answer.id
+        thread.updated_at = now()
+        thread.title = thread.title or title_of(question.content)
+        await session.flush()
+        return _started(run, question, answer)
+
+    def _resolve(self, model: str) -> str:
+        name = model or self._services.client.default_model
+        known = [info.id for info in self._services.client.models()]
+        if name not in known:
+            raise NotFoundError(
+                f"no model {name!r}", hint=nearest_of(name, known), code="model_not_found", param="model"
+            )
+        return name
+
+    def _launch(self, started: schema.RunStarted, request: schema.RunIn) -> None:
+        run = LiveRun(
+            id=started.run.id,
+            thread_id=started.run.thread_id,
+            message=started.message,
+            run=started.run,
+            params=request.params.given(),
+            log=EventLog(self._clock),
+        )
+        self._live[run.id] = run
+        self._saver.watch(run.message.id, run.log)
+        run.task = asyncio.create_task(self._generate(run), name=run.id)
+        if self._services.closing:
+            _cancel(run)
+
+    async def _generate(self, run: LiveRun) -> None:
+        """The life of a run: answer, then write how that ended, then tell the readers."""
+        tally = _Tally()
+        status, error = COMPLETE, ""
+        try:
+            await self._answer(run, tally)
+        except asyncio.CancelledError:
+            status, error = run.stop_as
+        except Exception as failure:
+            status, error = INTERRUPTED if run.log.size else FAILED, str(as_colosse_error(failure))
+            log.warning("run failed", run=run.id, model=run.run.model, error=error)
+        run.ending = True
+        await self._finish(run, status, error, tally)
+
+    async def _answer(self, run: LiveRun, tally: _Tally) -> None:
+        client = self._services.client
+        async with self._services.store.read() as session:
+            thread = await session.get(Thread, run.thread_id)
+            path = await queries.path_to(session, str(run.message.parent_id))
+        if thread is None:  # deleted in this very moment
+            raise asyncio.CancelledError
+        history = as_history(path)
+        room = (await client.ensure(run.run.model)).max_model_len
+        while True:
+            fitted = messages_for(history, thread.system, room, max_tokens=run.params.get("max_tokens")).messages
+            request = ChatRequest(model=run.run.model, messages=fitted, stream=True, **run.params)
+            log.debug("run", run=run.id, model=run.run.model, messages=[m.model_dump() for m in fitted])
+            try:
+                await self._stream(run, request, tally)
+                return
+            except UserError as error:
+                # The lengths were estimates; the engine has counted. Its error stays when nothing is left to drop.
+                only_last = sum(message.role == "user" for message in fitted) <= 1
+                if error.code != "context_length_exceeded" or only_last or run.log.size:
+                    raise
+                room = min(room or 2**31, sum(count_tokens(text_of(m)) for m in fitted)) * 3 // 4
+
+    async def _stream(self, run: LiveRun, request: ChatRequest, tally: _Tally) -> None:
+        # One thread's requests share a beginning: the engine that has it cached should get them.
+        async with contextlib.aclosing(self._services.client.chat(request, affinity=run.thread_id)) as deltas:
+            async for delta in deltas:
+                if delta.content or delta.reasoning:
+                    run.log.add(delta.content, delta.reasoning)
+                    tally.last = time.perf_counter()
+                    if tally.first is None:
+                        tally.first = tally.last
+                        self._services.metrics.ttft.labels(run.run.model).observe(tally.first - tally.start)
+                if delta.usage is not None:
+                    tally.usage = delta.usage
+
+    async def _finish(self, run: LiveRun, status: str, error: str, tally: _Tally) -> None:
+        usage = tally.as_usage()
+        moment: datetime = now()
+        await self._saver.end(
+            Ending(
+                run_id=run.id,
+                message_id=run.message.id,
+                log=run.log,
+                status=status,
+                error=error,
+                usage=None if usage is None else usage.model_dump(),
+                finished_at=moment,
+            )
+        )
+        run.run = run.run.model_copy(update={"status": status, "error": error, "finished_at": moment})
+        run.message = run.message.model_copy(
+            update={
+                "content": run.log.content,
+                "reasoning": run.log.reasoning,
+                "status": status,
+                "error": error,
+                "usage": usage,
+            }
+        )
+        run.finished = time.monotonic()
+        run.log.close(schema.Done(run=run.run, message=run.message).model_dump(mode="json"))
+        self._services.metrics.runs.labels(status).inc()
+        if tally.usage is not None:
+            self._services.metrics.count_tokens(run.run.model, tally.usage.prompt_tokens, tally.usage.completion_tokens)
+
+    async def _keep_house(self) -> None:
+        """Forget finished runs after a while, and keep silent connections alive."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            oldest = time.monotonic() - self._settings.run_retention_s
+            finished = [run for run in self._live.values() if run.finished is not None]
+            finished.sort(key=lambda run: run.finished or 0.0)
+            for index, run in enumerate(finished):
+                if (run.finished or 0.0) < oldest or index < len(finished) - RETAINED:
+                    del self._live[run.id]
+            for run in self._live.values():
+                run.log.keep_alive()
+
+
+def title_of(text: str) -> str:
+    """The first words of a question."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    cut = line[:TITLE_CHARS]
+    return (cut.rpartition(" ")[0] or cut) + "…"
+
+
+def as_history(path: list[Message]) -> list[ChatMessage]:
+    """The messages to send for a branch: roles alternate, as most chat templates demand.
+
+    An answer that failed before its first word leaves nothing; the two questions around it become one message.
+    """
+    history: list[ChatMessage] = []
+    for message in path:
+        if not message.content:
+            continue
+        if history and history[-1].role == message.role:
+            history[-1] = ChatMessage(role=history[-1].role, content=f"{history[-1].content}\n\n{message.content}")
+        else:
+            history.append(ChatMessage(role="user" if message.role == "user" else "assistant", content=message.content))
+    return history
+
+
+async def _question(session: AsyncSession, thread: Thread, request: schema.RunIn) -> Message:
+    """The user message to answer: an existing one, or a new one that is added here."""
+    absent = "parent_id" not in request.model_fields_set
+    parent_id = thread.head_id if absent else request.parent_id
+    parent = None
+    if parent_id is not None:
+        parent = await get_owned(session, Message, parent_id, thread.owner_id)
+        if parent.thread_id != thread.id:
+            raise NotFoundError(f"no message {parent_id[:64]!r} in this thread", param="parent_id")
+    if request.content is None:
+        if absent and parent is not None and parent.role == "assistant":
+            parent = await get_owned(session, Message, str(parent.parent_id), thread.owner_id)
+        if parent is None or parent.role != "user":
+            raise UserError(
+                "there is no question to answer",
+                hint="give 'content', or the id of a user message as 'parent_id'",
+                param="parent_id" if request.parent_id else "content",
+            )
+        return parent
+    if not request.content.strip():
+        raise UserError("'content' is empty", hint="write something", param="content")
+    if parent is not None and parent.role != "assistant":
+        raise UserError(
+            "a question goes below an answer, not below another question",
+            hint="to ask it differently, give its own parent_id",
+            param="parent_id",
+        )
+    if parent is not None and parent.status == RUNNING:
+        raise ConflictError(
+            "the answer before is still being written", hint="wait for it or stop it", param="parent_id"
+        )
+    question = Message(
+        owner_id=thread.owner_id,
+        thread_id=thread.id,
+        parent_id=parent and parent.id,
+        role="user",
+        content=request.content,
+        status=COMPLETE,
+    )
+    session.add(question)
+    await session.flush()
+    return question
+
+
+def _started(run: Run, question: Message, answer: Message) -> schema.RunStarted:
+    return schema.RunStarted(
+        run=schema.Run.model_validate(run),
+        user_message=schema.Message.model_validate(question),
+        message=schema.Message.model_validate(answer),
+    )
+
+
+async def _recorded(run: Run, message: Message) -> AsyncIterator[bytes]:
+    """The events of a run that is not in memory any more: all of its text, then how it ended."""
+    yield encode_event(1, "snapshot", {"content": message.content, "reasoning": message.reasoning})
+    done = schema.Done(run=schema.Run.model_validate(run), message=schema.Message.model_validate(message))
+    yield encode_event(2, "done", done.model_dump(mode="json"))
+
+
+def _cancel(run: LiveRun) -> None:
+    if not run.ending:
+        run.task.cancel()
