@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from colosse import __version__
-from colosse.cli import config, models
+from colosse.cli import config, keys, models, serve
 from colosse.cli.output import fail
 from colosse.core.errors import ColosseError, UnavailableError
 
@@ -21,7 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("serve")(serve.serve)
 app.add_typer(config.app, name="config")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 
 

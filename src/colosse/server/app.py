@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,7 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from pydantic import BaseModel
 
 from colosse import __version__
-from colosse.core.errors import AuthenticationError, UserError
+from colosse.core.errors import AuthenticationError, ColosseError, UserError
 from colosse.core.settings import Settings
 from colosse.server.api import router as api_router
 from colosse.server.auth import Principal, is_loopback, require
@@ -96,10 +97,14 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
             if client is None:
                 from colosse.engines.engines import Engines
 
-                services.client = await stack.enter_async_context(Engines(settings))
+                services.engines = await stack.enter_async_context(Engines(settings, observe=services.metrics.observe))
+                services.client = services.engines
             else:
                 services.client = client
             services.runs = await stack.enter_async_context(Runs(services))
+            if client is None:
+                loading = asyncio.create_task(_load_default(services), name="load the default model")
+                stack.callback(loading.cancel)
             yield
 
     app = FastAPI(
@@ -122,10 +127,26 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
     return app
 
 
+async def _load_default(services: Services) -> None:
+    """Load the default model while requests are answered already."""
+    try:
+        await services.client.ensure()
+    except ColosseError as error:
+        log.warning("the default model is not ready", error=str(error))
+
+
 def _gauges(services: Services) -> Iterable[tuple[str, str, dict[str, str], float]]:
     yield "colosse_runs_running", "Runs being generated.", {}, services.runs.running
     for model in services.client.models():
         yield "colosse_model_ready", "1 when the model answers at once.", {"model": model.id}, model.state == "ready"
+    engines = services.engines
+    if engines is None:
+        return
+    yield "colosse_queued", "Requests that wait for a free engine.", {}, engines.queued
+    for row in engines.status():
+        labels = {"endpoint": row.name}
+        yield "colosse_endpoint_in_flight", "Requests being answered.", labels, row.in_flight
+        yield "colosse_endpoint_up", "1 when the endpoint takes requests.", labels, row.state == "ready"
 
 
 def openapi() -> dict[str, Any]:

@@ -3,7 +3,8 @@
 A request carries an API key (`Authorization: Bearer`, `x-api-key` or `api-key`), or the cookie of a browser that logged
 in with one, or nothing. With nothing, whoever sits at this machine is the user `local`, as long as the server is bound
 to a loopback address and the request was not handed on by a proxy; everywhere else a key is needed. A wrong key is
-refused everywhere: it is a mistake that somebody should learn of.
+refused everywhere: it is a mistake that somebody should learn of. What does not even look like a key of ours counts as
+none on this machine: clients of OpenAI's API cannot leave theirs empty, so that people write `none` or `sk-...`.
 """
 
 from __future__ import annotations
@@ -107,8 +108,9 @@ async def _identify(connection: HTTPConnection, services: Services) -> Principal
         raise AuthenticationError("the request carries several different API keys", hint="send one")
     async with services.store.read() as session:
         if given:
-            found = await keys.find_key(session, given.pop())
-            if found is None:
+            secret = given.pop()
+            found = await keys.find_key(session, secret)
+            if found is None and (secret.startswith("ck-") or not _is_local(connection, services)):
                 hint = "no key is needed on this machine: leave it empty" if _is_local(connection, services) else ""
                 raise AuthenticationError("wrong or revoked API key", hint=hint or "see `colosse keys list`")
         else:

@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from colosse.engines.pool import Outcome
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -30,25 +32,37 @@ class Metrics:
             registry=self.registry,
         )
         self.runs = Counter("colosse_runs", "Runs ended, by how.", ["status"], registry=self.registry)
+        self.asked = Counter(
+            "colosse_engine_requests", "Requests to engines, by end.", ["endpoint", "status"], registry=self.registry
+        )
         self.tokens = Counter(
             "colosse_tokens", "Tokens, as engines count them.", ["model", "kind"], registry=self.registry
         )
         self.ttft = Histogram(
             "colosse_ttft_seconds",
-            "Time from a request to its first token.",
+            "Time from sending a request to an engine to the first piece of its answer.",
             ["model"],
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.queued = Histogram(
+            "colosse_queue_seconds", "Time waited for a free engine.", buckets=_SECONDS, registry=self.registry
+        )
+
+    def observe(self, outcome: Outcome) -> None:
+        """Count a request to an engine that ended."""
+        self.queued.observe(outcome.queue_s)
+        self.asked.labels(outcome.endpoint or "(none)", outcome.status).inc()
+        if not outcome.endpoint:  # the model's name may be anything that a client sent
+            return
+        self.tokens.labels(outcome.model, "prompt").inc(outcome.prompt_tokens)
+        self.tokens.labels(outcome.model, "completion").inc(outcome.completion_tokens)
+        if outcome.ttft_s is not None:
+            self.ttft.labels(outcome.model).observe(outcome.ttft_s)
 
     def watch(self, read: Callable[[], Iterable[tuple[str, str, dict[str, str], float]]]) -> None:
         """Export values read at each scrape: (name, help, labels, value)."""
         self.registry.register(_Gauges(read))
-
-    def count_tokens(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """Add the tokens of one request."""
-        self.tokens.labels(model, "prompt").inc(prompt_tokens)
-        self.tokens.labels(model, "completion").inc(completion_tokens)
 
     def render(self) -> bytes:
         """Everything, in the text format."""

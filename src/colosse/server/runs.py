@@ -114,7 +114,7 @@ class Runs:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.begin_close()
+        self._services.close()
         running = [run.task for run in self._live.values() if not run.task.done()]
         if running:
             await asyncio.wait(running, timeout=CLOSE_S)
@@ -130,8 +130,7 @@ class Runs:
         return sum(run.finished is None for run in self._live.values())
 
     def begin_close(self) -> None:
-        """Start no run any more and end those that go on, as interrupted; does not wait."""
-        self._services.closing = True
+        """End those that go on as interrupted; does not wait."""
         for run in self._live.values():
             _cancel(run)
 
@@ -333,14 +332,13 @@ class Runs:
 
     async def _stream(self, run: LiveRun, request: ChatRequest, tally: _Tally) -> None:
         # One thread's requests share a beginning: the engine that has it cached should get them.
-        async with contextlib.aclosing(self._services.client.chat(request, affinity=run.thread_id)) as deltas:
+        async with contextlib.aclosing(self._services.client.chat(request, affinity=run.thread_id)) as deltas:  # type: ignore[type-var]
             async for delta in deltas:
                 if delta.content or delta.reasoning:
                     run.log.add(delta.content, delta.reasoning)
                     tally.last = time.perf_counter()
                     if tally.first is None:
                         tally.first = tally.last
-                        self._services.metrics.ttft.labels(run.run.model).observe(tally.first - tally.start)
                 if delta.usage is not None:
                     tally.usage = delta.usage
 
@@ -371,8 +369,6 @@ class Runs:
         run.finished = time.monotonic()
         run.log.close(schema.Done(run=run.run, message=run.message).model_dump(mode="json"))
         self._services.metrics.runs.labels(status).inc()
-        if tally.usage is not None:
-            self._services.metrics.count_tokens(run.run.model, tally.usage.prompt_tokens, tally.usage.completion_tokens)
 
     async def _keep_house(self) -> None:
         """Forget finished runs after a while, and keep silent connections alive."""

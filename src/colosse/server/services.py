@@ -15,6 +15,7 @@ from colosse.server.store.tables import now
 
 if TYPE_CHECKING:
     from colosse.engines.client import Client
+    from colosse.engines.engines import Engines
     from colosse.server.runs import Runs
     from colosse.server.store import Store
 
@@ -41,6 +42,14 @@ class Services:
     store: Store = field(init=False)
     client: Client = field(init=False)
     runs: Runs = field(init=False)
+    engines: Engines | None = None
+    """The client, when it is our own."""
+
+    def close(self) -> None:
+        """Begin to stop: no run starts any more, and those that go on end as interrupted. Does not wait."""
+        self.closing = True
+        if hasattr(self, "runs"):
+            self.runs.begin_close()
 
 
 def services_of(request: Request) -> Services:

@@ -5,16 +5,16 @@ A lock goes away with the process that holds it, however that ends.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from colosse.core.errors import ConflictError
+from colosse.core.files import try_lock
 
 
 class FileLock:
@@ -25,29 +25,26 @@ class FileLock:
     """
 
     def __init__(self, database: Path, holder: str) -> None:
-        self.path = database.with_name(database.name + ".lock")
+        self._database = database
+        self._path = database.with_name(database.name + ".lock")
         self._holder = holder
-        self._fd = -1
+        self._handle: IO[bytes] | None = None
 
     async def acquire(self) -> None:
         """Take it, or say who has it."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(fd, 500).decode(errors="replace").strip()
-            os.close(fd)
-            raise _held(str(self.path.with_name(self.path.name.removesuffix(".lock"))), holder) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, self._holder.encode())
-        self._fd = fd
+        self._handle = try_lock(self._path)
+        if self._handle is None:
+            raise _held(str(self._database), self._path.read_text(errors="replace").strip())
+        self._handle.truncate(0)
+        self._handle.write(self._holder.encode())
+        self._handle.flush()
 
     async def release(self) -> None:
-        """Let it go; the file stays, since removing it would let two holders in."""
-        if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = -1
+        """Let it go."""
+        if self._handle is not None:
+            self._handle.truncate(0)
+            self._handle.close()
+            self._handle = None
 
 
 class AdvisoryLock:

@@ -1,0 +1,87 @@
+"""`colosse serve`: the assistant at an address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colosse.cli.output import note
+
+if TYPE_CHECKING:
+    from colosse.core.settings import Settings
+
+
+def serve(
+    model: Annotated[
+        str | None, typer.Option(help="Model to serve; it is pulled if it is not here.", show_default=False)
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to serve on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one.", show_default="8420")] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+) -> None:
+    """Serve the web page and the APIs until Ctrl-C."""
+    from colosse.core import log
+    from colosse.core.settings import load_settings
+    from colosse.server import lifecycle
+
+    flags: dict[str, object] = {"model": model, "host": host, "port": port, "open_browser": False if no_open else None}
+    settings = load_settings({key: value for key, value in flags.items() if value is not None}).value
+    with lifecycle.bind(settings) as listener:
+        # The rest sees the port that was taken.
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        _pull_if_missing(settings)
+        from colosse.server import process
+        from colosse.server.app import create_app
+
+        log.configure(settings.log)
+        app = create_app(settings)
+        url = lifecycle.url_of(settings.host, settings.port)
+
+        def on_ready() -> None:
+            client = app.state.services.client
+            names = [info.id for info in client.models()]
+            what = client.default_model if names else "no model yet: `colosse models list` shows what there is"
+            note(f"Colosse is at {url}  ·  {what}  ·  Ctrl-C stops it")
+            if settings.open_browser:
+                _open(url)
+
+        process.serve(app, settings, listener, on_ready)
+
+
+def _pull_if_missing(settings: Settings) -> None:
+    """Bring the model to serve, unless it is here or somebody else's endpoint may have it."""
+    import asyncio
+
+    from colosse.core.machine import machine
+    from colosse.core.progress import reporting
+    from colosse.engines.fit import AUTO, smallest_sensible
+    from colosse.engines.store import ModelStore
+
+    store = ModelStore(settings)
+    usable = {model.id for model in store.installed() if not model.problem}
+    name = settings.model
+    if name in usable or (settings.endpoints and (name == AUTO or store.catalogue.find(name) is None)):
+        return
+    if name == AUTO:
+        if usable:
+            return
+        here = machine()
+        name = smallest_sensible(store.catalogue, here, here.disk_free(settings.models_dir))
+    if store.catalogue.find(name) is None:
+        store.get(name)  # says which names are near
+    note(f"{name} is not here yet: pulling it")
+    with reporting() as progress:
+        asyncio.run(store.pull(name, progress))
+
+
+def _open(url: str) -> None:
+    """Open a browser where somebody would see it."""
+    import os
+    import sys
+    import threading
+    import webbrowser
+
+    seen = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if seen and not os.environ.get("SSH_CONNECTION"):
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
