@@ -133,3 +133,34 @@ class ModelInfo(BaseModel):
     max_model_len: int | None = None
     capabilities: list[str] = ["chat", "completions"]
     error: str = ""
+
+
+class EndpointStatus(BaseModel):
+    """How one endpoint is doing.
+
+    Attributes:
+        name: the endpoint's; for an engine of ours, its model and task.
+        engine: `llama.cpp`, `vllm`, or `remote`.
+        state: of the process (`starting`, `ready`, `failed`, `stopped`), or of a remote one's circuit breaker (`closed`
+            is healthy, `open`, `half-open`).
+        models: what it serves.
+        in_flight: requests being answered.
+        max_concurrency: how many it may be given at once.
+        requests: given to it so far.
+        errors: of those, failed.
+        restarts: of the process.
+        pid: of the process.
+        error: the last failure.
+    """
+
+    name: str
+    engine: str
+    state: str
+    models: list[str]
+    in_flight: int = 0
+    max_concurrency: int = 0
+    requests: int = 0
+    errors: int = 0
+    restarts: int = 0
+    pid: int | None = None
+    error: str = ""
