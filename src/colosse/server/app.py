@@ -146,7 +146,7 @@ def _gauges(services: Services) -> Iterable[tuple[str, str, dict[str, str], floa
     for row in engines.status():
         labels = {"endpoint": row.name}
         yield "colosse_endpoint_in_flight", "Requests being answered.", labels, row.in_flight
-        yield "colosse_endpoint_up", "1 when the endpoint takes requests.", labels, row.state == "ready"
+        yield "colosse_endpoint_up", "1 when the endpoint takes requests.", labels, row.state in ("ready", "closed")
 
 
 def openapi() -> dict[str, Any]:

@@ -332,7 +332,7 @@ class Runs:
 
     async def _stream(self, run: LiveRun, request: ChatRequest, tally: _Tally) -> None:
         # One thread's requests share a beginning: the engine that has it cached should get them.
-        async with contextlib.aclosing(self._services.client.chat(request, affinity=run.thread_id)) as deltas:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._services.client.chat(request, affinity=run.thread_id)) as deltas:
             async for delta in deltas:
                 if delta.content or delta.reasoning:
                     run.log.add(delta.content, delta.reasoning)
