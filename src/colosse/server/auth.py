@@ -103,16 +103,16 @@ def host_name(host: str) -> str:
 
 
 async def _identify(connection: HTTPConnection, services: Services) -> Principal:
-    given = _keys_in(connection)
+    local = _is_local(connection, services)
+    given = {key for key in _keys_in(connection) if not local or key.startswith(keys.PREFIX)}
     if len(given) > 1:
         raise AuthenticationError("the request carries several different API keys", hint="send one")
     async with services.store.read() as session:
         if given:
-            secret = given.pop()
-            found = await keys.find_key(session, secret)
-            if found is None and (secret.startswith("ck-") or not _is_local(connection, services)):
-                hint = "no key is needed on this machine: leave it empty" if _is_local(connection, services) else ""
-                raise AuthenticationError("wrong or revoked API key", hint=hint or "see `colosse keys list`")
+            found = await keys.find_key(session, given.pop())
+            if found is None:
+                hint = "on this machine none is needed: leave it empty" if local else "see `colosse keys list`"
+                raise AuthenticationError("wrong or revoked API key", hint=hint)
         else:
             cookie = connection.cookies.get(COOKIE)
             found = await keys.find_session(session, cookie) if cookie else None
@@ -120,7 +120,7 @@ async def _identify(connection: HTTPConnection, services: Services) -> Principal
         key, user = found
         services.key_last_used[key.id] = now()
         return Principal(user.id, user.name, frozenset(key.scopes), key.id)
-    if _is_local(connection, services):
+    if local:
         return LOCAL
     raise AuthenticationError("an API key is needed here", hint="make one with `colosse keys create`")
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from colosse.core.errors import UserError
 from colosse.server.openai.fan import ask_all, decoded, merged, payloads, seeded, tidy_logprobs, total_usage
-from colosse.server.openai.generation import check_stream_options, count, lacks
+from colosse.server.openai.generation import check_stream_options, lacks
 from colosse.server.openai.requests import CompletionRequest
 from colosse.server.openai.sse import encode
-from colosse.server.services import Services
 
 if TYPE_CHECKING:
     from colosse.engines.client import Client
@@ -28,14 +27,12 @@ class Completions:
     """A request ready for the engine.
 
     Attributes:
-        model: our name of the model.
         bodies: one for each answer, those of one prompt side by side.
         prompts: how many prompts there are.
         echoes: what each answer starts with: its prompt, or nothing.
         usage: whether the stream ends with token counts.
     """
 
-    model: str
     bodies: list[Json]
     prompts: int
     echoes: list[str]
@@ -67,10 +64,7 @@ async def prepare(client: Client, request: CompletionRequest) -> Completions:
         raise UserError(f"model {model.id!r} does not complete text", param="model")
     body = {k: v for k, v in request.wire().items() if k not in ("prompt", "echo", "best_of", "suffix")}
     body = {"max_tokens": DEFAULT_MAX_TOKENS, **body, "model": model.id}
-    if request.stream:
-        body["stream_options"] = {"include_usage": True}
     return Completions(
-        model=model.id,
         bodies=[each for prompt in prompts for each in seeded({**body, "prompt": prompt}, number)],
         prompts=len(prompts),
         echoes=[prompt if request.echo else "" for prompt in prompts for _ in range(number)],
@@ -82,9 +76,9 @@ def _is_one(prompt: str | list[str] | list[list[int]] | list[int]) -> bool:
     return isinstance(prompt, str) or isinstance(prompt[0], int)
 
 
-async def complete(services: Services, job: Completions) -> Json:
+async def complete(client: Client, job: Completions) -> Json:
     """The whole answer, in OpenAI's shape and nothing else."""
-    answers = await ask_all(services.client, PATH, job.bodies, "")
+    answers = await ask_all(client, PATH, job.bodies, "")
     choices = []
     for index, (answer, echo) in enumerate(zip(answers, job.echoes, strict=True)):
         choice = answer["choices"][0]
@@ -97,25 +91,23 @@ async def complete(services: Services, job: Completions) -> Json:
             }
         )
     first = answers[0]
-    usage = total_usage([answer.get("usage") or {} for answer in answers], prompts=job.prompts)
-    count(services, job.model, usage)
     return {
         "id": first["id"],
         "object": "text_completion",
         "created": first["created"],
         "model": first["model"],
         "choices": choices,
-        "usage": usage,
+        "usage": total_usage([answer.get("usage") or {} for answer in answers], prompts=job.prompts),
         "system_fingerprint": first.get("system_fingerprint"),
     }
 
 
-async def stream(services: Services, job: Completions) -> AsyncGenerator[bytes, None]:
+async def stream(client: Client, job: Completions) -> AsyncGenerator[bytes, None]:
     """The chunks of the answer as they go on the wire."""
     head: Json = {}
     usages: list[Json] = [{} for _ in job.bodies]
     lengths = [0] * len(job.bodies)
-    sources = [decoded(payloads(services.client, PATH, body, "")) for body in job.bodies]
+    sources = [decoded(payloads(client, PATH, body, "")) for body in job.bodies]
     async with aclosing(merged(sources)) as chunks:
         async for index, chunk in chunks:
             usages[index] = chunk.get("usage") or usages[index]
@@ -131,10 +123,8 @@ async def stream(services: Services, job: Completions) -> AsyncGenerator[bytes, 
                 yield encode(
                     {**head, "choices": [_choice(index, choice["text"], choice.get("finish_reason"), logprobs)]}
                 )
-    usage = total_usage(usages, prompts=job.prompts)
-    count(services, job.model, usage)
     if job.usage and head:
-        yield encode({**head, "choices": [], "usage": usage})
+        yield encode({**head, "choices": [], "usage": total_usage(usages, prompts=job.prompts)})
 
 
 def _choice(index: int, text: str, finish_reason: str | None = None, logprobs: Json | None = None) -> Json:

@@ -28,22 +28,23 @@ async def embed(client: Client, request: EmbeddingRequest) -> Json:
         UserError: the model does not embed, or has fewer dimensions than asked for.
     """
     request.refuse_slips()
-    model = await client.ensure(request.model)
-    if lacks(model, "embeddings"):
+    name = request.model or client.default_model
+    model = next((model for model in client.models() if model.id == name), None)
+    if model is not None and lacks(model, "embeddings"):
         raise UserError(
-            f"model {model.id!r} does not make embeddings",
+            f"model {name!r} does not make embeddings",
             hint="choose a model with the capability 'embeddings'",
             code="unsupported_model",
             param="model",
         )
     asked = request.wire()
     body = {k: v for k, v in asked.items() if k not in ("dimensions", "encoding_format")}
-    answer = await client.request("/embeddings", {**body, "model": model.id, "encoding_format": "float"})
+    answer = await client.request("/embeddings", {**body, "model": name, "encoding_format": "float"})
     data = []
     for index, item in enumerate(sorted(answer["data"], key=lambda item: item["index"])):
         vector = item["embedding"]
         if not isinstance(vector, list):
-            raise EngineError(f"model {model.id!r} answered an embedding that is not a list of numbers")
+            raise EngineError(f"model {name!r} answered an embedding that is not a list of numbers")
         if request.dimensions is not None:
             vector = _shortened(vector, request.dimensions)
         if request.encoding_format == "base64":
@@ -51,7 +52,7 @@ async def embed(client: Client, request: EmbeddingRequest) -> Json:
         data.append({"object": "embedding", "index": index, "embedding": vector})
     tokens = (answer.get("usage") or {}).get("prompt_tokens", 0)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": answer.get("model") or model.id, "usage": usage}
+    return {"object": "list", "data": data, "model": answer.get("model") or name, "usage": usage}
 
 
 def _shortened(vector: list[float], dimensions: int) -> list[float]:

@@ -10,7 +10,9 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
+
+from colosse.server.openai.sse import encode
 
 if TYPE_CHECKING:
     from colosse.engines.client import Client
@@ -32,7 +34,7 @@ async def ask_all(client: Client, path: str, bodies: Sequence[Json], affinity: s
 
 def payloads(client: Client, path: str, body: Json, affinity: str) -> AsyncGenerator[bytes, None]:
     """What the engine streams for `body`, undecoded."""
-    return cast(AsyncGenerator[bytes, None], client.stream(path, body, affinity=affinity))
+    return client.stream(path, body, affinity=affinity)
 
 
 async def decoded(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[Json, None]:
@@ -104,6 +106,18 @@ def total_usage(usages: Sequence[Json], *, prompts: int = 1) -> Json:
     if usages and "prompt_tokens_details" in usages[0]:
         total["prompt_tokens_details"] = usages[0]["prompt_tokens_details"]
     return total
+
+
+def lean(payload: bytes) -> bytes:
+    """A chunk without llama.cpp's `timings`, which only the last one has; the others are returned as they are.
+
+    In the text of an answer the quotes would be escaped, so the search cannot meet it.
+    """
+    if b'"timings"' not in payload:
+        return payload
+    chunk = json.loads(payload)
+    chunk.pop("timings", None)
+    return encode(chunk)
 
 
 def tidy_logprobs(choice: Json) -> None:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from colosse.engines.schema import ModelInfo
 from colosse.server.openai.fan import (
     ask_all,
     decoded,
+    lean,
     merged,
     payloads,
     seeded,
@@ -26,7 +25,6 @@ from colosse.server.openai.fan import (
 from colosse.server.openai.requests import ChatCompletionRequest, ImagePart, NamedTool, Sampling, UserMessage
 from colosse.server.openai.sse import encode
 from colosse.server.openai.tools import call_format, finish_with_calls, stream_with_calls
-from colosse.server.services import Services
 
 if TYPE_CHECKING:
     from colosse.engines.client import Client
@@ -48,16 +46,14 @@ class Chat:
     """A chat request ready for the engine.
 
     Attributes:
-        model: our name of the model.
         bodies: one request for each of `n` answers.
         usage: whether the stream ends with token counts.
         names: functions whose calls are looked for in the text; empty where the engine does it all.
         several: whether one answer may hold several calls.
         logprobs: whether log probabilities were asked for.
-        affinity: what requests of one conversation have in common, so that they meet the same prompt cache.
+        affinity: the client's own word for requests that share a prompt cache; empty: the pool finds one.
     """
 
-    model: str
     bodies: list[Json]
     usage: bool
     names: frozenset[str]
@@ -99,20 +95,16 @@ async def prepare(client: Client, request: ChatCompletionRequest) -> Chat:
     _check_images(request, model)
     body = request.wire()
     body["model"] = model.id
-    if request.stream:
-        body["stream_options"] = {"include_usage": True}  # the metrics want it, whether the client does or not
     names: frozenset[str] = frozenset()
     if request.tools or request.tool_choice is not None:
         names = _set_tools(request, model, body)
-    first = next((m for m in request.messages if isinstance(m, UserMessage)), request.messages[0])
     return Chat(
-        model=model.id,
         bodies=seeded(body, request.n or 1),
         usage=bool(request.stream_options and request.stream_options.include_usage),
         names=names,
         several=request.parallel_tool_calls is not False,
         logprobs=bool(request.logprobs),
-        affinity=request.prompt_cache_key or request.user or str(first.content)[:256],
+        affinity=request.prompt_cache_key or "",
     )
 
 
@@ -158,9 +150,9 @@ def _set_tools(request: ChatCompletionRequest, model: ModelInfo, body: Json) -> 
     return frozenset(known)
 
 
-async def complete(services: Services, chat: Chat) -> Json:
+async def complete(client: Client, chat: Chat) -> Json:
     """The whole answer, in OpenAI's shape and nothing else."""
-    answers = await ask_all(services.client, PATH, chat.bodies, chat.affinity)
+    answers = await ask_all(client, PATH, chat.bodies, chat.affinity)
     choices = []
     for index, answer in enumerate(answers):
         choice = answer["choices"][0]
@@ -171,62 +163,34 @@ async def complete(services: Services, chat: Chat) -> Json:
             finish_with_calls(choice, chat.names, several=chat.several)
         choices.append({"logprobs": None, **choice, "index": index})
     first = answers[0]
-    usage = total_usage([answer.get("usage") or {} for answer in answers])
-    count(services, chat.model, usage)
     return {
         "id": first["id"],
         "object": "chat.completion",
         "created": first["created"],
         "model": first["model"],
         "choices": choices,
-        "usage": usage,
+        "usage": total_usage([answer.get("usage") or {} for answer in answers]),
         "system_fingerprint": first.get("system_fingerprint"),
     }
 
 
-def count(services: Services, model: str, usage: Json) -> None:
-    """Add the tokens of a request to the metrics."""
-    services.metrics.count_tokens(model, usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
-
-
-async def stream(services: Services, chat: Chat) -> AsyncGenerator[bytes, None]:
+async def stream(client: Client, chat: Chat) -> AsyncGenerator[bytes, None]:
     """The chunks of the answer as they go on the wire; the engine's own bytes wherever they are right already."""
-    start: float | None = time.perf_counter()
-    async with aclosing(_stream(services, chat)) as source:
-        async for payload in source:
-            if start is not None:
-                services.metrics.ttft.labels(chat.model).observe(time.perf_counter() - start)
-                start = None
-            yield payload
-
-
-async def _stream(services: Services, chat: Chat) -> AsyncGenerator[bytes, None]:
-    if len(chat.bodies) > 1 or chat.names or chat.logprobs:
-        async with aclosing(chunks(services, chat)) as decoded_chunks:
-            async for chunk in decoded_chunks:
-                yield encode(chunk)
+    if len(chat.bodies) == 1 and not chat.names and not chat.logprobs:
+        async with aclosing(payloads(client, PATH, chat.bodies[0], chat.affinity)) as source:
+            async for payload in source:
+                yield lean(payload)
         return
-    async with aclosing(payloads(services.client, PATH, chat.bodies[0], chat.affinity)) as source:
-        async for payload in source:
-            # Only the last chunk or two have these. In the text of an answer their quotes would be escaped.
-            if b'"usage"' in payload or b'"timings"' in payload:
-                chunk = json.loads(payload)
-                chunk.pop("timings", None)
-                if usage := chunk.get("usage"):
-                    count(services, chat.model, usage)
-                if not chat.usage:
-                    chunk.pop("usage", None)
-                    if not chunk["choices"]:
-                        continue
-                payload = encode(chunk)
-            yield payload
+    async with aclosing(chunks(client, chat)) as decoded_chunks:
+        async for chunk in decoded_chunks:
+            yield encode(chunk)
 
 
-async def chunks(services: Services, chat: Chat) -> AsyncGenerator[Json, None]:
+async def chunks(client: Client, chat: Chat) -> AsyncGenerator[Json, None]:
     """The chunks of the answer, decoded; those of `n` answers under one id, their usage together at the end."""
     sources = []
     for body in chat.bodies:
-        source = decoded(payloads(services.client, PATH, body, chat.affinity))
+        source = decoded(payloads(client, PATH, body, chat.affinity))
         if chat.names:
             source = stream_with_calls(source, chat.names, several=chat.several)
         sources.append(source)
@@ -240,7 +204,5 @@ async def chunks(services: Services, chat: Chat) -> AsyncGenerator[Json, None]:
                 choice = chunk["choices"][0]
                 tidy_logprobs(choice)
                 yield {**head, "choices": [{**choice, "index": index}]}
-    usage = total_usage(usages)
-    count(services, chat.model, usage)
     if chat.usage and head:
-        yield {**head, "choices": [], "usage": usage}
+        yield {**head, "choices": [], "usage": total_usage(usages)}

@@ -7,18 +7,55 @@ looks like a slip of the pen for a key that is known.
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from colosse.core.errors import UserError
 
 ModelName = Annotated[str, Field(max_length=200, description="A name from `/v1/models`; empty: the default model.")]
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-StopText = Annotated[str, StringConstraints(min_length=1)]
+FilledText = Annotated[str, StringConstraints(min_length=1)]
 Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 JsonSchema = dict[str, Any]
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+async def check_text(request: Request) -> None:
+    """Refuse a body with half of a surrogate pair: no encoding has it, so no engine and no database takes it.
+
+    Raises:
+        UserError: there is one.
+    """
+    body = await request.body()
+    if _SURROGATE.search(body):
+        try:
+            json.dumps(json.loads(body), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                "the body holds half of a surrogate pair, which is no character", code="invalid_json"
+            ) from None
+
+
+def _text_or_list(value: Any) -> str:
+    return "list" if isinstance(value, list) else "text"
+
+
+def _prompt_kind(value: Any) -> str:
+    if not isinstance(value, list):
+        return "text"
+    first = value[0] if value else ""
+    return "tokens" if isinstance(first, int) else "token_lists" if isinstance(first, list) else "texts"
+
+
+TEXT_OR_LIST = Discriminator(_text_or_list)
+TEXT_OR_OBJECT = Discriminator(lambda value: "text" if isinstance(value, str) else "object")
+PROMPT = Discriminator(_prompt_kind)
 
 
 class Body(BaseModel):
@@ -67,13 +104,17 @@ class ImagePart(Body):
 
 
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Texts = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[TextPart], Field(min_length=1), Tag("list")], TEXT_OR_LIST
+]
+Parts = Annotated[Annotated[str, Tag("text")] | Annotated[list[Part], Field(min_length=1), Tag("list")], TEXT_OR_LIST]
 
 
 class SystemMessage(Body):
     """What the model is told to be."""
 
     role: Literal["system", "developer"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    content: Texts
     name: str | None = None
 
 
@@ -81,7 +122,7 @@ class UserMessage(Body):
     """What the user says."""
 
     role: Literal["user"]
-    content: str | Annotated[list[Part], Field(min_length=1)]
+    content: Parts
     name: str | None = None
 
 
@@ -104,7 +145,7 @@ class AssistantMessage(Body):
     """What the model said before."""
 
     role: Literal["assistant"]
-    content: str | list[TextPart] | None = None
+    content: Texts | None = None
     name: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -114,7 +155,7 @@ class ToolMessage(Body):
     """What a called function answered."""
 
     role: Literal["tool"]
-    content: str | list[TextPart]
+    content: Texts
     tool_call_id: str
 
 
@@ -194,7 +235,13 @@ class Sampling(Body):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
+    stop: (
+        Annotated[
+            Annotated[FilledText, Tag("text")] | Annotated[list[FilledText], Field(max_length=16), Tag("list")],
+            TEXT_OR_LIST,
+        ]
+        | None
+    ) = None
     seed: Seed | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -214,7 +261,13 @@ class ChatCompletionRequest(Sampling):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    tool_choice: (
+        Annotated[
+            Annotated[Literal["auto", "none", "required"], Tag("text")] | Annotated[NamedTool, Tag("object")],
+            TEXT_OR_OBJECT,
+        ]
+        | None
+    ) = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
@@ -227,7 +280,13 @@ class ChatCompletionRequest(Sampling):
 class CompletionRequest(Sampling):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | Annotated[list[str] | list[Tokens], Field(min_length=1, max_length=128)] | Tokens
+    prompt: Annotated[
+        Annotated[str, Tag("text")]
+        | Annotated[list[str], Field(min_length=1, max_length=128), Tag("texts")]
+        | Annotated[Tokens, Tag("tokens")]
+        | Annotated[list[Tokens], Field(min_length=1, max_length=128), Tag("token_lists")],
+        PROMPT,
+    ]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
@@ -239,7 +298,13 @@ class EmbeddingRequest(Body):
     """Body of `POST /v1/embeddings`."""
 
     model: ModelName = ""
-    input: StopText | Annotated[list[StopText] | list[Tokens], Field(min_length=1, max_length=2048)] | Tokens
+    input: Annotated[
+        Annotated[FilledText, Tag("text")]
+        | Annotated[list[FilledText], Field(min_length=1, max_length=2048), Tag("texts")]
+        | Annotated[Tokens, Tag("tokens")]
+        | Annotated[list[Tokens], Field(min_length=1, max_length=2048), Tag("token_lists")],
+        PROMPT,
+    ]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
     user: str | None = None

@@ -29,8 +29,8 @@ async def create_chat_completion(
     """Answer a conversation."""
     chat = await generation.prepare(services.client, body)
     if body.stream:
-        return EventStream(data_frames(generation.stream(services, chat)))
-    return await answer(request, generation.complete(services, chat))
+        return EventStream(data_frames(generation.stream(services.client, chat)))
+    return await answer(request, generation.complete(services.client, chat))
 
 
 @router.post(
@@ -44,8 +44,8 @@ async def create_completion(
     """Go on from a prompt."""
     job = await completions.prepare(services.client, body)
     if body.stream:
-        return EventStream(data_frames(completions.stream(services, job)))
-    return await answer(request, completions.complete(services, job))
+        return EventStream(data_frames(completions.stream(services.client, job)))
+    return await answer(request, completions.complete(services.client, job))
 
 
 @router.post("/embeddings", operation_id="createEmbedding", responses=answers(EmbeddingList))

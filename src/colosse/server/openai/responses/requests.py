@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator
 
-from colosse.server.openai.requests import Body, FunctionName, JsonSchema, ModelName
+from colosse.server.openai.requests import TEXT_OR_LIST, TEXT_OR_OBJECT, Body, FunctionName, JsonSchema, ModelName
 
 ShortText = Annotated[str, StringConstraints(max_length=512)]
 
@@ -41,7 +41,9 @@ class InputMessage(Body):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | Annotated[list[InputPart], Field(min_length=1)]
+    content: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[InputPart], Field(min_length=1), Tag("list")], TEXT_OR_LIST
+    ]
 
 
 class InputCall(Body):
@@ -58,7 +60,9 @@ class InputCallOutput(Body):
 
     type: Literal["function_call_output"]
     call_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    output: str | Annotated[list[InputText], Field(min_length=1)]
+    output: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[InputText], Field(min_length=1), Tag("list")], TEXT_OR_LIST
+    ]
 
 
 class InputReasoning(Body):
@@ -138,7 +142,10 @@ class ResponsesRequest(Body):
     """Body of `POST /v1/responses`."""
 
     model: ModelName = ""
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000)]
+    input: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[InputItem], Field(min_length=1, max_length=10_000), Tag("list")],
+        TEXT_OR_LIST,
+    ]
     instructions: str | None = None
     previous_response_id: Annotated[str, StringConstraints(max_length=200)] | None = None
     store: bool | None = None
@@ -151,7 +158,13 @@ class ResponsesRequest(Body):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     text: TextOptions | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedFunction | None = None
+    tool_choice: (
+        Annotated[
+            Annotated[Literal["auto", "none", "required"], Tag("text")] | Annotated[NamedFunction, Tag("object")],
+            TEXT_OR_OBJECT,
+        ]
+        | None
+    ) = None
     parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None
     include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None

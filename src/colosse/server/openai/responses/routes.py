@@ -94,7 +94,7 @@ async def _events(services: Services, turn: Turn) -> AsyncGenerator[Json, None]:
         ColosseError: the engine refused before its first token; a later failure is an event.
     """
     recorder = turn.recorder
-    async with aclosing(generation.chunks(services, turn.chat)) as chunks:
+    async with aclosing(generation.chunks(services.client, turn.chat)) as chunks:
         started = False
         try:
             async for chunk in chunks:
