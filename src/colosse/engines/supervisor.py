@@ -124,7 +124,8 @@ class Supervisor:
         async with self._changed:
             await self._changed.wait_for(lambda: self.state != "starting")
         if self.state != "ready":
-            raise self.error or UnavailableError(f"the engine of {self.name} was stopped", hint="ask again")
+            stopped = UnavailableError(f"the engine of {self.name} was stopped", hint="ask again")
+            raise (self.error or stopped).with_traceback(None)  # the same error may be raised many times
 
     async def stop(self) -> None:
         """End the process and everything it started. Idempotent."""
@@ -146,34 +147,36 @@ class Supervisor:
 
     async def _run(self) -> None:
         deaths: list[float] = []
-        was_ready = False
         while True:
             try:
-                await self._start_once()
-                was_ready = True
-                await self._become("ready")
-                await self._watch()
-                reason = self._reason()
-            except ColosseError as error:
-                if not was_ready:  # it never worked: trying again would only repeat it
-                    await self._become("failed", error)
-                    return
-                reason = error.message
-            except OSError as error:
-                hint = "see `colosse doctor`"
-                await self._become("failed", EngineError(f"cannot start the engine of {self.name}: {error}", hint=hint))
-                return
+                reason = await self._live()
             finally:
                 await self._end()
+            if self.state != "ready" and not deaths:  # it never worked: trying again would only repeat it
+                await self._become("failed", reason)
+                return
             now = time.monotonic()
             deaths = [death for death in deaths if now - death < self.policy.window_s] + [now]
             if len(deaths) >= self.policy.max_deaths:
-                text = f"the engine of {self.name} died {len(deaths)} times in a row: {reason}"
+                text = f"the engine of {self.name} died {len(deaths)} times in a row: {reason.message}"
                 await self._become("failed", EngineError(text, hint=f"its log is {self._log}"))
                 return
             self.restarts += 1
             await self._become("starting")
             await asyncio.sleep(min(self.policy.max_pause_s, self.policy.pause_s * 2 ** (len(deaths) - 1)))
+
+    async def _live(self) -> ColosseError:
+        """One life of the process, from its start to its death; returns what ended it."""
+        try:
+            await self._start_once()
+            await self._become("ready")
+            await self._watch()
+            return EngineError(self._reason())
+        except ColosseError as error:
+            return error
+        except OSError as error:
+            hint = "see `colosse doctor`"
+            return EngineError(f"cannot start the engine of {self.name}: {error}", hint=hint)
 
     async def _start_once(self) -> None:
         """Start the process and wait until it answers; EngineError when it does not."""
