@@ -61,17 +61,18 @@ class Recorder:
         yield self._event(f"response.{self.response['status']}", response=self.response)
 
     def fail(self, error: ColosseError) -> Iterator[Json]:
-        """The event of a failure in the middle; what was answered up to there is kept."""
-        self.abandon("failed")
+        """The events of a failure in the middle; what was answered up to there is kept."""
+        yield from self._close("incomplete")
+        self.response["status"] = "failed"
         code = "server_error" if error.status >= 500 else "invalid_prompt"
         self.response["error"] = {"code": code, "message": str(error)}
         yield self._event("response.failed", response=self.response)
 
-    def abandon(self, status: str) -> None:
-        """End in the middle, as `failed` or `cancelled`, without telling it step by step."""
+    def cancel(self) -> None:
+        """End in the middle because somebody wants it so; nobody listens to the events."""
         for _ in self._close("incomplete"):
             pass
-        self.response["status"] = status
+        self.response["status"] = "cancelled"
 
     def _event(self, kind: str, **fields: Any) -> Json:
         event = {"type": kind, "sequence_number": self._sequence, **fields}

@@ -139,7 +139,7 @@ async def _in_background(services: Services, background: Background, turn: Turn)
         recorder.response["status"] = "in_progress"
         await _whole(services, turn)
     except asyncio.CancelledError:
-        recorder.abandon("cancelled")
+        recorder.cancel()
     except Exception as error:
         for _ in recorder.fail(as_colosse_error(error)):
             pass
