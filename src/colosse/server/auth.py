@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ from colosse.server.store import keys
 from colosse.server.store.tables import now
 
 COOKIE = "colosse_session"
+USED_PRECISION = timedelta(minutes=1)
+"""How exactly a key's last use is kept; finer would be a write for every request."""
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
@@ -118,7 +121,8 @@ async def _identify(connection: HTTPConnection, services: Services) -> Principal
             found = await keys.find_session(session, cookie) if cookie else None
     if found is not None:
         key, user = found
-        services.key_last_used[key.id] = now()
+        if key.last_used_at is None or now() - key.last_used_at > USED_PRECISION:
+            services.key_last_used[key.id] = now()
         return Principal(user.id, user.name, frozenset(key.scopes), key.id)
     if local:
         return LOCAL

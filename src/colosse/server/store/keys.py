@@ -19,6 +19,8 @@ from colosse.server.store.tables import ApiKey, LoginSession, User, new_id, now
 LOCAL_USER = "local"
 SCOPES = ("read", "chat", "admin")
 """From least to most; each includes the ones before it."""
+PREFIX = "ck-"
+"""How every key begins."""
 SESSION_LIFETIME = timedelta(days=30)
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -35,7 +37,7 @@ def new_key() -> str:
     for _ in range(43):
         number, digit = divmod(number, 62)
         text += _BASE62[digit]
-    return f"ck-{text}"
+    return PREFIX + text
 
 
 async def ensure_user(session: AsyncSession, name: str) -> User:

@@ -9,7 +9,6 @@ The schema is created and changed by the migrations beside this module; a test c
 
 from __future__ import annotations
 
-import itertools
 import re
 import secrets
 import time
@@ -21,12 +20,16 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_counter = itertools.count(secrets.randbits(16))
+_newest = (0, 0)  # millisecond and number of the last id
 
 
 def new_id(kind: str) -> str:
-    """A new id such as `msg_0192f0c1a2b3...`: sorts by time of creation within a process, cannot be guessed."""
-    return f"{kind}_{time.time_ns() // 1_000_000:012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"
+    """A new id such as `msg_0192f0c1a2b3...`: sorts by creation within a process, cannot be guessed."""
+    global _newest
+    # A clock that is set back must not reorder a conversation.
+    moment = max(time.time_ns() // 1_000_000, _newest[0])
+    _newest = (moment, _newest[1] + 1 if moment == _newest[0] else 0)
+    return f"{kind}_{moment:012x}{_newest[1]:04x}{secrets.token_hex(8)}"
 
 
 def now() -> datetime:

@@ -1,0 +1,221 @@
+"""A client with chosen answers, applications over it, real HTTP, and both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from colosse.core.settings import Settings, load_settings
+from colosse.engines.schema import ChatRequest, Delta, ModelInfo, Usage
+from colosse.server.app import create_app
+from colosse.server.store import keys
+
+Answer = Callable[[ChatRequest], AsyncIterator[Delta]]
+
+
+class FakeClient:
+    """A client whose answers a test writes: `answer` is an async generator over the request."""
+
+    def __init__(self) -> None:
+        self.requests: list[ChatRequest] = []
+        self.answer: Answer = self.echo
+        self.go = asyncio.Event()
+        self.max_model_len: int | None = None
+        self.cancelled = 0
+
+    @property
+    def default_model(self) -> str:
+        return "fake"
+
+    def models(self) -> list[ModelInfo]:
+        info = {"state": "ready", "engine": "fake", "max_model_len": self.max_model_len}
+        return [ModelInfo(id=name, **info) for name in ("fake", "other")]
+
+    async def ensure(self, model: str = "") -> ModelInfo:
+        return next(info for info in self.models() if info.id == (model or "fake"))
+
+    async def request(self, path: str, body: Any, *, affinity: str = "") -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def stream(self, path: str, body: Any, *, affinity: str = "") -> AsyncIterator[bytes]:
+        raise NotImplementedError
+        yield b""
+
+    async def chat(self, request: ChatRequest, *, affinity: str = "") -> AsyncIterator[Delta]:
+        self.requests.append(request)
+        try:
+            async for delta in self.answer(request):
+                yield delta
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def aclose(self) -> None:
+        return None
+
+    async def echo(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """The question again, word by word."""
+        words = str(request.messages[-1].content).split()
+        for word in words:
+            yield Delta(content=word + " ")
+        yield Delta(finish_reason="stop", usage=Usage(prompt_tokens=7, completion_tokens=len(words), total_tokens=9))
+
+    async def until_told(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """`one `, then `two ` after `go` is set."""
+        yield Delta(content="one ")
+        await self.go.wait()
+        yield Delta(content="two ")
+
+
+@pytest.fixture
+async def client() -> FakeClient:
+    return FakeClient()
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    return load_settings().value
+
+
+@contextlib.asynccontextmanager
+async def running(app: FastAPI, *, base: str = "", **headers: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """The application behind a real HTTP server on a free port, and a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none", proxy_headers=False)
+        server = uvicorn.Server(config)
+        server.capture_signals = contextlib.nullcontext
+        async with app.router.lifespan_context(app):
+            task = asyncio.create_task(server.serve(sockets=[listener]))
+            while not server.started:
+                await asyncio.sleep(0.005)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}{base}"
+            try:
+                async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60, trust_env=False) as http:
+                    yield http
+            finally:
+                app.state.services.close()
+                server.should_exit = True
+                await task
+
+
+@pytest.fixture
+async def app(settings: Settings, client: FakeClient) -> FastAPI:
+    return create_app(settings, client)
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of `app`, as the local user."""
+    async with running(app) as http:
+        yield http
+
+
+async def make_key(app: FastAPI, user: str = "local", scope: str = "chat") -> str:
+    """A new API key of `user`."""
+    async with app.state.services.store.write() as session:
+        _, secret = await keys.create_key(session, "test", user=user, scope=scope)
+    return secret
+
+
+async def eventually(check: Callable[[], Any], timeout: float = 30) -> None:
+    """Wait until `check()` is true."""
+    deadline = time.monotonic() + timeout
+    while not check():
+        assert time.monotonic() < deadline, "it did not happen"
+        await asyncio.sleep(0.01)
+
+
+# -- databases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'colosse.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: Path) -> str:
+    """An empty PostgreSQL database."""
+    name = f"test_{secrets.token_hex(6)}"
+    _postgres(postgres_cluster, "psql", "-h", str(postgres_cluster), "-d", "postgres", "-c", f"CREATE DATABASE {name}")
+    return f"postgresql://colosse@/{name}?host={postgres_cluster}"
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Path]:
+    """A PostgreSQL server of our own on a Unix socket in the folder that is given."""
+    if _postgres_bin() is None:
+        message = "PostgreSQL is not installed (Debian and Ubuntu: apt install postgresql)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = Path(tempfile.mkdtemp(prefix="colosse-pg-"))
+    user = _postgres_user()
+    if user:
+        shutil.chown(folder, user)
+    try:
+        _postgres(
+            folder, "initdb", "-D", str(folder / "data"), "-U", "colosse", "-A", "trust", "--no-sync", "-E", "UTF8"
+        )
+        options = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
+        flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        command = [str(_postgres_bin() / "postgres"), "-D", str(folder / "data"), *flags]
+        with (folder.parent / f"{folder.name}.log").open("wb") as log:
+            server = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **({"user": user} if user else {}))
+        try:
+            for _ in range(600):
+                if _postgres(folder, "pg_isready", "-h", str(folder), check=False) == 0:
+                    break
+                assert server.poll() is None, Path(log.name).read_text()
+                time.sleep(0.05)
+            yield folder
+        finally:
+            server.send_signal(3)  # SIGQUIT: at once
+            server.wait(30)
+            Path(log.name).unlink()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _postgres_bin() -> Path | None:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+
+def _postgres_user() -> str:
+    """PostgreSQL refuses to run as root: somebody else then."""
+    if os.geteuid() != 0:
+        return ""
+    return next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
+
+
+def _postgres(folder: Path, program: str, *arguments: str, check: bool = True) -> int:
+    user = _postgres_user()
+    command = [str(_postgres_bin() / program), *arguments]
+    if program == "psql":
+        command[1:1] = ["-U", "colosse", "-q"]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, **({"user": user} if user else {}))
+    assert not check or done.returncode == 0, done.stderr
+    return done.returncode
