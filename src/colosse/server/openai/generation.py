@@ -92,6 +92,13 @@ async def prepare(client: Client, request: ChatCompletionRequest) -> Chat:
     if request.top_logprobs is not None and not request.logprobs:
         raise UserError("'top_logprobs' needs 'logprobs' to be true", param="top_logprobs")
     model = await client.ensure(request.model)
+    if lacks(model, "chat"):
+        raise UserError(
+            f"model {model.id!r} is a base model, which completes text and does not chat",
+            hint="use /v1/completions, or choose a model with the capability 'chat'",
+            code="unsupported_model",
+            param="model",
+        )
     _check_images(request, model)
     body = request.wire()
     body["model"] = model.id
