@@ -28,7 +28,7 @@ TOOL: Any = {
         ('{"name": "get_weather", "arguments": {"city": "Paris"}}', ["Paris"]),
         ('<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>', ["Paris"]),
         (
-            '[{"name": "get_weather", "arguments": {"city": "a"}},{"name": "get_weather", "parameters": {"city": "b"}}]',
+            '[{"name": "get_weather", "arguments": {"city": "a"}},{"name":"get_weather", "parameters":{"city": "b"}}]',
             ["a", "b"],
         ),
         (FENCED + "\n" + FENCED, ["Paris", "Paris"]),

@@ -18,7 +18,9 @@ def answers(model: type[BaseModel], *, streamed: str = "") -> dict[int | str, di
     """The `responses` of a route: `model`, server-sent events described by `streamed` if it can stream, errors."""
     ok: dict[str, Any] = {"model": model}
     if streamed:
-        ok["content"] = {"text/event-stream": {"schema": {"type": "string", "description": streamed}}}
+        data = {"type": "string", "description": streamed}
+        event = {"type": "object", "properties": {"event": {"type": "string"}, "data": data}, "required": ["data"]}
+        ok["content"] = {"text/event-stream": {"itemSchema": event}}
     return {200: ok, **ERRORS}
 
 
