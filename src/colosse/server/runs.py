@@ -165,11 +165,13 @@ class Runs:
         try:
             try:
                 async with self._services.store.write() as session:
+                    # Locked before looking, so that a call that repeats one still in progress sees it whole.
+                    thread = await get_owned(session, Thread, thread_id, owner_id, lock=True)
                     earlier = await self._earlier(session, owner_id, idempotency_key, fingerprint)
                     if earlier is not None:
                         return earlier
-                    started = await self._insert(session, owner_id, thread_id, request, idempotency_key, fingerprint)
-            except IntegrityError:  # on PostgreSQL two calls with one key can get here together
+                    started = await self._insert(session, thread, request, idempotency_key, fingerprint)
+            except IntegrityError:  # on PostgreSQL two calls with one key on two threads can get here together
                 async with self._services.store.read() as session:
                     earlier = await self._earlier(session, owner_id, idempotency_key, fingerprint)
                 if earlier is None:
@@ -230,17 +232,15 @@ class Runs:
     async def _insert(
         self,
         session: AsyncSession,
-        owner_id: str,
-        thread_id: str,
+        thread: Thread,
         request: schema.RunIn,
         idempotency_key: str | None,
         fingerprint: str,
     ) -> schema.RunStarted:
-        thread = await get_owned(session, Thread, thread_id, owner_id, lock=True)
         model = self._resolve(request.model or thread.model)
         question = await _question(session, thread, request)
         answer = Message(
-            owner_id=owner_id,
+            owner_id=thread.owner_id,
             thread_id=thread.id,
             parent_id=question.id,
             role="assistant",
@@ -250,7 +250,7 @@ class Runs:
         session.add(answer)
         await session.flush()
         run = Run(
-            owner_id=owner_id,
+            owner_id=thread.owner_id,
             thread_id=thread.id,
             message_id=answer.id,
             user_message_id=question.id,
