@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.scripted", "tests.fixtures.weights"]
+pytest_plugins = ["tests.fixtures.scripted", "tests.fixtures.weights", "tests.fixtures.web"]
 
 
 @pytest.fixture

@@ -10,9 +10,14 @@ import typer
 from colosse.cli.output import JsonFlag, note, print_json
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from colosse.core.progress import Progress
     from colosse.engines.catalogue import ModelEntry
     from colosse.engines.store import InstalledModel, ModelStore
+
+WIDE = 120
+"""Columns from which on `list` shows languages and licences too."""
 
 app = typer.Typer(help="List, pull, inspect and remove models.", no_args_is_help=True)
 
@@ -36,32 +41,28 @@ def list_models(
 
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
+    console = Console()
+    wide = console.width >= WIDE
+    names = ["  model", "size", "here", *(["languages", "license"] if wide else []), "note"]
+    lines = [_cells(row, wide=wide) for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *lines, strict=True)]
+    widths[-1] = min(widths[-1], max(8, console.width - sum(widths[:-1]) - 2 * len(widths)))  # only the note is cut
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "model", "size", "languages", "license", "here", "note"):
-        table.add_column(name, no_wrap=name in ("model", "size", "here"), justify="right" if name == "size" else "left")
-    styles = {"no": "dim", "tight": "yellow", "unknown": "", "yes": ""}
-    for row in rows:
-        size = format_bytes(row["size_bytes"]) if row["size_bytes"] else "?"
-        table.add_row(
-            "★" if row["recommended"] else "",
-            Text(row["id"], style="bold" if row["installed"] else ""),
-            size if row["size_is_exact"] else f"~{size}",
-            " ".join(row["languages"]),
-            row["license"],
-            Text(_state(row), style="red" if row["problem"] else "green" if row["installed"] else ""),
-            row["problem"] or row["note"],
-            style=styles[row["fits"]] if not row["installed"] else "",
-        )
-    Console().print(table)
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(name, no_wrap=True, width=width, justify="right" if name == "size" else "left")
+    for row, line in zip(rows, lines, strict=True):
+        table.add_row(*line, style="dim" if row["fits"] == "no" and not row["installed"] else "")
+    console.print(table)
     gpus = ", ".join(gpu.name for gpu in here.gpus) or "no GPU"
     print(
         f"\n{here.cpus} processors, {format_bytes(here.memory_available)} of {format_bytes(here.memory_total)} memory "
         f"free, {gpus}, {format_bytes(here.disk_free(store.settings.models_dir))} of disk free"
     )
-    if best in {row["id"] for row in rows if not row["installed"]}:
-        print(f"★ recommended here: colosse models pull {best}")
+    star = next((row for row in rows if row["recommended"]), None)
+    if star:
+        how = "installed" if star["installed"] else f"colosse models pull {star['id']}"
+        print(f"★ recommended here: {how}")
 
 
 @app.command()
@@ -119,7 +120,6 @@ def info(
     import asyncio
 
     from colosse.core.errors import NotFoundError
-    from colosse.core.files import format_bytes
     from colosse.core.machine import machine
     from colosse.core.progress import reporting
     from colosse.engines.fit import fits
@@ -145,14 +145,10 @@ def info(
     if json:
         print_json(details)
         return
-    flat = {**details, **{f"installed.{key}": value for key, value in (details.pop("installed") or {}).items()}}
-    flat.pop("installed", None)
-    width = max(map(len, flat))
-    for key, value in flat.items():
-        if value in ("", 0, [], None):
-            continue
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        print(f"{key:<{width}}  {format_bytes(value) if key.endswith('_bytes') else text}")
+    here_now = details.pop("installed") or {}
+    for key, value in {**details, **here_now}.items():
+        if value not in ("", 0, [], None):
+            print(f"{key.replace('_', ' '):<24} {_text(key, value)}")
 
 
 @app.command()
@@ -168,6 +164,18 @@ def remove(
         print_json({"id": model, "freed_bytes": freed})
     else:
         print(f"{model} is removed: {format_bytes(freed)} freed")
+
+
+def _text(key: str, value: Any) -> str:
+    from colosse.core.files import format_bytes
+
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key.endswith("_bytes"):
+        return format_bytes(value)
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _store() -> ModelStore:
@@ -222,6 +230,7 @@ def _rows(store: ModelStore, here: Any, best: str) -> list[dict[str, Any]]:
                 "begun_bytes": begun.get(model_id, 0),
                 "fits": fit.verdict,
                 "fits_because": fit.reason,
+                "quick": fit.quick,
                 "recommended": model_id == best,
                 "note": entry.note,
             }
@@ -229,14 +238,36 @@ def _rows(store: ModelStore, here: Any, best: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["size_bytes"] or 1 << 62, row["id"]))
 
 
-def _state(row: dict[str, Any]) -> str:
+def _cells(row: dict[str, Any], *, wide: bool) -> list[Text]:
+    from rich.text import Text
+
+    from colosse.core.files import format_bytes
+
+    size = format_bytes(row["size_bytes"]) if row["size_bytes"] else "?"
+    state, style = _state(row)
+    languages = row["languages"][:3] + ([f"+{len(row['languages']) - 3}"] if len(row["languages"]) > 3 else [])
+    return [
+        Text.assemble(
+            ("★ " if row["recommended"] else "  ", "yellow"), (row["id"], "bold" if row["installed"] else "")
+        ),
+        Text(size if row["size_is_exact"] else f"~{size}"),
+        Text(state, style=style),
+        *([Text(" ".join(languages)), Text(row["license"])] if wide else []),
+        Text(row["problem"] or row["note"], style="" if row["problem"] else "dim"),
+    ]
+
+
+def _state(row: dict[str, Any]) -> tuple[str, str]:
+    """What `list` says of a model in a word, and the style it is said in."""
     if row["problem"]:
-        return "damaged"
+        return "damaged", "red"
     if row["installed"]:
-        return "installed"
+        return "installed", "green"
     if row["begun_bytes"]:
-        return "unfinished"
-    return {"yes": "fits", "tight": "tight", "no": "too big", "unknown": "?"}[str(row["fits"])]
+        return "unfinished", "yellow"
+    if row["fits"] == "yes" and not row["quick"]:
+        return "fits, slow", ""
+    return {"yes": ("fits", ""), "tight": ("tight", "yellow"), "no": ("too big", ""), "unknown": ("?", "")}[row["fits"]]
 
 
 def _details(model: InstalledModel) -> dict[str, Any]:

@@ -28,7 +28,6 @@ RETRIES = 5
 """Failures in a row, with no byte between them, after which a download gives up."""
 BACKOFF_S = 0.5
 """Pause after the first failure; doubles with each further one."""
-CHUNK = 1 << 20
 
 
 class IntegrityError(ColosseError):
@@ -64,9 +63,15 @@ async def get_json(client: httpx2.AsyncClient, url: str, headers: Mapping[str, s
     """
     try:
         async with asyncio.timeout(REACH_S):
-            response = await client.get(url, headers=headers)
+            try:
+                response = await client.get(url, headers=headers)
+            except (
+                httpx2.ReadError,
+                httpx2.RemoteProtocolError,
+            ):  # a connection that was closed while idle, or dropped
+                response = await client.get(url, headers=headers)
     except TimeoutError:
-        raise UnavailableError(f"{host_of(url)} is out of reach: no answer in {REACH_S:.0f} s") from None
+        raise UnavailableError(f"{host_of(url)} is out of reach: no answer in {REACH_S:g} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise UnavailableError(f"{host_of(url)} is out of reach: {_words(error)}") from None
     if response.status_code >= 400:
@@ -75,6 +80,11 @@ async def get_json(client: httpx2.AsyncClient, url: str, headers: Mapping[str, s
         return json.loads(response.content)
     except ValueError:
         raise UnavailableError(f"{shown(url)} does not answer with JSON") from None
+
+
+def kept(target: Path) -> int:
+    """Bytes of `target` that are here already: all of them, or what an earlier call left."""
+    return size_of(target) or size_of(target.with_name(f"{target.name}.partial"))
 
 
 async def download(
@@ -96,7 +106,8 @@ async def download(
         sha256: expected hash; empty takes what comes.
         size: expected size in bytes; 0 takes what comes.
         headers: further request headers.
-        advance: hears of bytes as they come, those already here included.
+        advance: hears of bytes as they come, those that `kept` counts not included; negative when some of those
+            cannot be used.
 
     Returns:
         The file's SHA-256.
@@ -158,7 +169,7 @@ class _Attempt:
         self.verified, self.size = verified, size
         self.etag_file = partial.with_name(f"{partial.name}.etag")
         self.connected = False
-        self.counted = 0
+        self.counted = size_of(partial)
 
     async def run(self) -> None:
         have = size_of(self.partial)
@@ -220,7 +231,7 @@ class _Attempt:
             self.forget()
         with self.partial.open("r+b" if start else "wb", buffering=0) as file:
             file.seek(start)
-            async for chunk in response.aiter_raw(CHUNK):
+            async for chunk in response.aiter_raw():
                 write_all(file, chunk)
                 self._count(self.counted + len(chunk))
             os.fsync(file.fileno())
@@ -256,4 +267,4 @@ def _refusal(status: int, url: str) -> ColosseError:
 
 
 def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__

@@ -7,11 +7,11 @@ the built-in ones, and where it names a built-in model its fields replace that m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from colosse.core.config import Config, load
 from colosse.core.errors import NotFoundError, UserError, nearest
@@ -47,7 +47,7 @@ class UrlSource(Config):
     """One file anywhere on the web."""
 
     kind: Literal["url"] = "url"
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/[^\s]*$")]
 
     def __str__(self) -> str:
         return self.url
@@ -169,13 +169,26 @@ def load_catalogue(settings: Settings) -> Catalogue:
         if path.is_file():
             for model_id, table in load(_File, files=[path]).value.models.items():
                 tables[model_id] = {**tables.get(model_id, {}), **table}
-                origins[model_id] = f"model {model_id!r} in {path}"
-    return Catalogue(
-        {
-            model_id: load(ModelEntry, overrides={"id": model_id, **table}, override_origin=origins[model_id]).value
-            for model_id, table in tables.items()
-        }
-    )
+                origins[model_id] = f"{path}, model {model_id!r}"
+    return Catalogue({name: _entry(name, table, origins[name]) for name, table in tables.items()})
+
+
+def _entry(model_id: str, table: Mapping[str, Any], origin: str) -> ModelEntry:
+    known = sorted(ModelEntry.model_fields.keys() - {"id"})
+    for key in table:
+        if key not in known:
+            raise UserError(
+                f"{origin}: unknown key {key!r}", hint=nearest(key, known), code="unknown_setting", param=key
+            )
+    try:
+        return ModelEntry.model_validate({**table, "id": model_id})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(
+            f"{origin}: {where + ': ' if where else ''}{reason}", code="invalid_setting", param=where or None
+        ) from None
 
 
 def entry_for(place: str, folder: Path) -> ModelEntry:
@@ -189,7 +202,8 @@ def entry_for(place: str, folder: Path) -> ModelEntry:
         UserError: it is none of these.
     """
     stem = place.rstrip("/").rpartition("/")[2].partition("?")[0].removesuffix(".gguf").lower()
-    table: dict[str, Any] = {"id": re.sub(r"[^a-z0-9._-]+", "-", stem).lstrip("._-")[:80], "title": place}
+    model_id = re.sub(r"[^a-z0-9._-]+", "-", stem).lstrip("._-")[:80]
+    table: dict[str, Any] = {"title": place}
     if place.startswith("hf:"):
         owner, _, rest = place.removeprefix("hf:").strip("/").partition("/")
         repo, _, file = rest.partition("/")
@@ -201,4 +215,4 @@ def entry_for(place: str, folder: Path) -> ModelEntry:
         table["sources"] = [{"kind": "path", "path": str(folder / Path(place).expanduser())}]
     else:
         raise UserError(f"{place!r} is no model", hint="a name, a .gguf file, its URL, or hf:OWNER/REPO[/FILE]")
-    return load(ModelEntry, overrides=table, override_origin=place).value
+    return _entry(model_id, table, repr(place))

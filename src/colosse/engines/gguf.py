@@ -129,7 +129,8 @@ def _info(meta: dict[str, Any], size: int) -> GGUFInfo:
     num_layers = _count(field("block_count"))
     num_heads = field("attention.head_count")
     per_layer = field("attention.head_count_kv") or num_heads or 0
-    kv_heads = [_count(n) for n in per_layer] if isinstance(per_layer, list) else [_count(per_layer)] * num_layers
+    kv_heads = [_count(n) for n in per_layer] if isinstance(per_layer, list) else [_count(per_layer)]
+    num_all_kv_heads = sum(kv_heads) if isinstance(per_layer, list) else kv_heads[0] * num_layers
     widest = max((_count(n) for n in num_heads), default=0) if isinstance(num_heads, list) else _count(num_heads)
     head_dim = _count(field("attention.key_length")) or _count(field("embedding_length")) // (widest or 1)
     value_dim = _count(field("attention.value_length")) or head_dim
@@ -145,7 +146,7 @@ def _info(meta: dict[str, Any], size: int) -> GGUFInfo:
         vocab_size=tokens.count if isinstance(tokens, _Skipped) else 0,
         file_type=_FILE_TYPES.get(_count(meta.get("general.file_type")), "") if "general.file_type" in meta else "",
         chat_template=template if isinstance(template, str) else None,
-        kv_bytes_per_token=sum(kv_heads) * (head_dim + value_dim) * KV_ELEMENT_BYTES,
+        kv_bytes_per_token=num_all_kv_heads * (head_dim + value_dim) * KV_ELEMENT_BYTES,
         size_bytes=size,
         num_splits=_count(meta.get("split.count")) or 1,
     )

