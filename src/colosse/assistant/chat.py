@@ -23,9 +23,9 @@ _PIECE = re.compile(r"[^\W\d_\u3000-\U0010ffff]+|\s+|\S")
 def count_tokens(text: str) -> int:
     """Estimate the tokens of `text` without a tokenizer.
 
-    A word counts 1 and a sixth of its ASCII letters and half of its others; digits, signs and ideographs count one each,
-    a space nothing. Against the tokenizer of Qwen2.5 this gives 1.1 to 1.4 times the truth for English, French and
-    code, 0.8 at worst (German compounds): callers leave a margin, and the engine has the last word.
+    A word counts 1 and a sixth of its ASCII letters and half of its others; digits, signs and ideographs count one
+    each, a space nothing. Against the tokenizer of Qwen2.5 this gives 1.1 to 1.4 times the truth for English, French
+    and code, 0.8 at worst (German compounds): callers leave a margin, and the engine has the last word.
     """
     total = 0
     for piece in _PIECE.findall(text):
@@ -50,8 +50,8 @@ def fit(messages: Sequence[ChatMessage], max_tokens: int, count: Callable[[str],
     """The newest turns of `messages` that fit into `max_tokens`, below the system messages, which always stay.
 
     A turn is a user message and what answers it. More is dropped than needed, in steps of a quarter of the room, so
-    that the beginning stays the same over the next turns and the engine's prefix cache keeps working. The last turn always
-    stays: whether it alone is too long, the engine says exactly.
+    that the beginning stays the same over the next turns and the engine's prefix cache keeps working. The last turn
+    always stays: whether it alone is too long, the engine says exactly.
 
     Args:
         messages: the conversation, oldest first.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from colosse import __version__
-from colosse.cli import config, keys, models, serve
+from colosse.cli import ask, chat, code, config, doctor, keys, models, serve, summarize, translate
 from colosse.cli.output import fail
 from colosse.core.errors import ColosseError, UnavailableError
 
@@ -21,7 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("chat")(chat.chat)
+app.command("ask")(ask.ask)
+app.command("translate")(translate.translate)
+app.command("summarize")(summarize.summarize)
+app.add_typer(code.app, name="code")
 app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")

@@ -55,13 +55,14 @@ class CodePrompts(Config):
 
 
 class Prompts(Config):
-    """Every prompt in one language, and the names of the languages in it."""
+    """Every prompt in one language, what is said of each failed check, and the names of the languages in it."""
 
     version: int
     chat: ChatPrompts
     translate: TranslatePrompts
     summarize: SummarizePrompts
     code: CodePrompts
+    problems: dict[str, str]
     languages: dict[str, str]
 
 

@@ -1,0 +1,110 @@
+"""What the commands of skills share: running one with its progress shown, and reporting what its checks found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from colosse.cli.connect import connect, settings_for
+from colosse.cli.output import note
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from colosse.assistant.skill import Check, Listener, Result
+    from colosse.engines.client import Client
+
+_SAID = {
+    "complete": "the answer was cut off ({detail})",
+    "not_empty": "the answer is empty",
+    "numbers": "numbers differ from the text: {detail}",
+    "new_numbers": "numbers that are not in the text: {detail}",
+    "kept": "not kept as they were: {detail}",
+    "lines": "not as many lines as the text ({detail})",
+    "language": "not in {detail}",
+    "shorter": "not shorter than the text",
+    "code_block": "no code in the answer",
+    "syntax": "the code does not parse: {detail}",
+    "changed": "nothing was changed",
+    "names": "no longer defined: {detail}",
+}
+"""A failed check in words for the person."""
+
+
+def run(label: str, model: str | None, skill: Callable[[Client, Listener], Awaitable[Result]]) -> Result:
+    """Connect, run `skill` and show how it gets on.
+
+    Args:
+        label: what is being done, such as `translating`.
+        model: asked for on the command line.
+        skill: takes the client and whom to tell.
+    """
+    import asyncio
+
+    async def main() -> Result:
+        async with connect(settings_for(model), model) as client:
+            with listening(label) as listener:
+                return await skill(client, listener)
+
+    return asyncio.run(main())
+
+
+def report(checks: list[Check]) -> None:
+    """Say which checks failed."""
+    for check in checks:
+        if not check.passed:
+            note(f"warning: {_SAID[check.name].format(detail=check.detail)}")
+
+
+def leave(result: Result) -> None:
+    """Exit code 1 when a check failed: the answer is there, and not to be trusted blindly."""
+    if result.failed:
+        raise SystemExit(1)
+
+
+@contextmanager
+def listening(label: str) -> Iterator[Listener]:
+    """A listener that shows progress on standard error: a bar on a terminal, lines for long work elsewhere."""
+    from colosse.assistant.skill import Listener
+
+    class Lines(Listener):
+        def parts(self, done: int, total: int) -> None:
+            if total > 1 and done < total:
+                note(f"{label}: part {done + 1} of {total}")
+
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _bar_listener(bar, label)
+
+
+def _bar_listener(bar: Bar, label: str) -> Listener:
+    from colosse.assistant.skill import Listener
+
+    task = bar.add_task(label, total=1)
+
+    class Shown(Listener):
+        tokens = 0
+
+        def parts(self, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def text(self, piece: str) -> None:
+            self.tokens += 1
+            bar.update(task, description=f"{label} · {self.tokens} tokens")
+
+    return Shown()
