@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from colosse.core.settings import Settings, load_settings
 from colosse.engines.schema import ChatRequest, Delta, ModelInfo, Usage
 from colosse.server.app import create_app
-from colosse.server.store import keys
+from colosse.server.store import keys, open_store
 
 Answer = Callable[[ChatRequest], AsyncIterator[Delta]]
 
@@ -124,6 +124,21 @@ async def http(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of `app`, as the local user."""
     async with running(app) as http:
         yield http
+
+
+async def public_app(settings: Settings, client: FakeClient) -> FastAPI:
+    """An application for a server that everybody reaches, and that therefore needs keys."""
+    async with open_store(settings.database_url) as store, store.write() as session:
+        await keys.create_key(session, "first")
+    return create_app(settings.model_copy(update={"host": "0.0.0.0"}), client)
+
+
+@pytest.fixture
+async def public(settings: Settings, client: FakeClient) -> AsyncIterator[tuple[httpx2.AsyncClient, FastAPI]]:
+    """Such a server, and a client without a key."""
+    app = await public_app(settings, client)
+    async with running(app) as http:
+        yield http, app
 
 
 async def make_key(app: FastAPI, user: str = "local", scope: str = "chat") -> str:

@@ -1,0 +1,147 @@
+"""Every address of the server, asked by nobody, by the owner, by somebody else and with a key of too little scope.
+
+An address that is not listed here fails the test, so that none is added without saying who may use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import httpx2
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from colosse.core.settings import Settings
+from colosse.server.app import create_app
+from colosse.server.store.tables import Response as StoredResponse
+from tests.server.conftest import FakeClient, make_key
+
+
+class Rule(NamedTuple):
+    """Who may use an address.
+
+    Attributes:
+        scope: what it needs; empty: open to all.
+        body: a body that is right.
+        owned: what it shows belongs to somebody.
+    """
+
+    scope: str = ""
+    body: Any = None
+    owned: bool = False
+
+
+MESSAGES = [{"role": "user", "content": "x"}]
+RULES = {
+    "GET /health": Rule(),
+    "POST /api/session": Rule(body={"key": "ck-wrong"}),
+    "GET /metrics": Rule("read"),
+    "GET /api/state": Rule("read"),
+    "DELETE /api/session": Rule("read"),
+    "GET /api/threads": Rule("read"),
+    "POST /api/threads": Rule("chat", body={}),
+    "GET /api/threads/{thread_id}": Rule("read", owned=True),
+    "PATCH /api/threads/{thread_id}": Rule("chat", body={"title": "stolen"}, owned=True),
+    "POST /api/threads/{thread_id}/runs": Rule("chat", body={"content": "x"}, owned=True),
+    "GET /api/runs/{run_id}": Rule("read", owned=True),
+    "GET /api/runs/{run_id}/events": Rule("read", owned=True),
+    "DELETE /api/runs/{run_id}": Rule("chat", owned=True),
+    "DELETE /api/threads/{thread_id}": Rule("chat", owned=True),  # last: the others need it
+    "GET /v1/models": Rule("read"),
+    "GET /v1/models/{model_id:path}": Rule("read"),
+    "POST /v1/chat/completions": Rule("chat", body={"messages": MESSAGES}),
+    "POST /v1/completions": Rule("chat", body={"prompt": "x"}),
+    "POST /v1/embeddings": Rule("chat", body={"input": "x"}),
+    "POST /v1/responses": Rule("chat", body={"input": "x"}),
+    "GET /v1/responses/{response_id}": Rule("read", owned=True),
+    "GET /v1/responses/{response_id}/input_items": Rule("read", owned=True),
+    "POST /v1/responses/{response_id}/cancel": Rule("chat", owned=True),
+    "DELETE /v1/responses/{response_id}": Rule("chat", owned=True),
+}
+
+
+def routes(app: FastAPI) -> set[str]:
+    """`METHOD /path` of everything that the application answers."""
+    found = set()
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute):
+            found |= {f"{method} {context.path}" for method in context.methods or ()}
+    return found
+
+
+def test_every_address_is_listed_and_no_other(settings: Settings, client: FakeClient) -> None:
+    assert routes(create_app(settings, client)) == set(RULES)
+
+
+async def call(http: httpx2.AsyncClient, address: str, ids: dict[str, str], **headers: str) -> httpx2.Response:
+    method, path = address.split(" ")
+    return await http.request(
+        method, path.replace(":path", "").format(model_id="fake", **ids), json=RULES[address].body, headers=headers
+    )
+
+
+async def test_nobody_gets_in_without_a_key(public: tuple[httpx2.AsyncClient, FastAPI]) -> None:
+    http, _ = public
+    ids = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0"}
+    for address, rule in RULES.items():
+        for headers in (
+            {},
+            {"x-api-key": "ck-wrong"},
+            {"authorization": "Bearer none"},
+            {"cookie": "colosse_session=x"},
+        ):
+            response = await call(http, address, ids, **headers)
+            expected = (200, 401) if not rule.scope else (401,)  # logging in with a wrong key is 401 as well
+            assert response.status_code in expected, (address, headers, response.text)
+
+
+async def test_a_key_does_not_reach_beyond_its_scope(public: tuple[httpx2.AsyncClient, FastAPI]) -> None:
+    http, app = public
+    ids = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0"}
+    key = await make_key(app, scope="read")
+    for address, rule in RULES.items():
+        if rule.scope == "chat":
+            response = await call(http, address, ids, **{"x-api-key": key})
+            assert response.status_code == 403, (address, response.text)
+
+
+async def test_what_is_somebody_elses_is_not_there(public: tuple[httpx2.AsyncClient, FastAPI]) -> None:
+    http, app = public
+    alice = {"x-api-key": await make_key(app, "alice", "admin")}
+    mallory = {"x-api-key": await make_key(app, "mallory", "admin")}
+    thread = (await http.post("/api/threads", json={"title": "private"}, headers=alice)).json()["id"]
+    started = (await http.post(f"/api/threads/{thread}/runs", json={"content": "secret"}, headers=alice)).json()
+    owner = (await http.get("/api/state", headers=alice)).json()["user"]["id"]
+    async with app.state.services.store.write() as session:
+        stored = StoredResponse(owner_id=owner, model="fake", status="completed", input=[], body={"id": "x"})
+        session.add(stored)
+    ids = {"thread_id": thread, "run_id": started["run"]["id"], "response_id": stored.id}
+    nowhere = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0"}
+    await http.get(f"/api/runs/{ids['run_id']}/events", headers=alice)
+    before = (await http.get(f"/api/threads/{thread}", headers=alice)).json()
+    owned = [address for address, rule in RULES.items() if rule.owned]
+    for address in owned:
+        theirs = await call(http, address, ids, **mallory)
+        nobodys = await call(http, address, nowhere, **mallory)
+        assert theirs.status_code == nobodys.status_code == 404, (address, theirs.text)
+        assert theirs.text.replace(_used(ids, address), "") == nobodys.text.replace(_used(nowhere, address), "")
+    assert (await http.get("/api/threads", headers=mallory)).json()["items"] == []
+    # By the ids of messages either.
+    mine = (await http.post("/api/threads", json={}, headers=mallory)).json()["id"]
+    for body in ({"content": "x", "parent_id": started["message"]["id"]}, {"parent_id": started["user_message"]["id"]}):
+        assert (await http.post(f"/api/threads/{mine}/runs", json=body, headers=mallory)).status_code == 404
+    head = await http.patch(f"/api/threads/{mine}", json={"head_id": started["message"]["id"]}, headers=mallory)
+    assert head.status_code == 404
+    after_theirs, after_nobodys = [
+        await http.post("/v1/responses", json={"input": "x", "previous_response_id": id}, headers=mallory)
+        for id in (ids["response_id"], "resp_0")
+    ]
+    assert after_theirs.status_code == after_nobodys.status_code == 400
+    assert after_theirs.text.replace(ids["response_id"], "resp_0") == after_nobodys.text
+    assert (await http.get(f"/api/threads/{thread}", headers=alice)).json() == before
+    for address in (address for address in owned if address.startswith("GET")):
+        assert (await call(http, address, ids, **alice)).status_code == 200, address
+
+
+def _used(ids: dict[str, str], address: str) -> str:
+    return next(value for name, value in ids.items() if "{" + name + "}" in address)
