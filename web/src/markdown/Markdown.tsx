@@ -33,7 +33,7 @@ const BlockView = memo(function BlockView({ token }: { token: Token }): ReactNod
     case 'paragraph':
       return <p>{inline(token.tokens)}</p>;
     case 'text': // of a tight list's item
-      return <>{token.tokens ? inline(token.tokens) : unescapeEntities(token.text)}</>;
+      return <>{token.tokens ? inline(token.tokens) : plain(token.text)}</>;
     case 'code':
       return <Code code={token.text} info={token.lang ?? ''} />;
     case 'blockquote':
@@ -135,7 +135,7 @@ function inlineNode(token: Token): ReactNode {
     case 'escape':
       return token.text;
     case 'text':
-      return token.tokens ? inline(token.tokens) : unescapeEntities(token.text);
+      return token.tokens ? inline(token.tokens) : plain(token.text);
     default: // raw HTML, and whatever is new: as it was written
       return token.raw;
   }
@@ -178,6 +178,11 @@ const ENTITIES: Record<string, string> = {
   egrave: 'è',
   agrave: 'à',
 };
+
+/** Text between marks; a space that French puts inside guillemets or before a mark does not break the line. */
+function plain(text: string): string {
+  return unescapeEntities(text).replace(/ (?=[;:?!»](?:\s|$))|(?<=«) /g, '\u00a0');
+}
 
 /** Character references of plain text, as CommonMark reads them; the result is a string, which React escapes. */
 export function unescapeEntities(text: string): string {

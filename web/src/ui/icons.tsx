@@ -17,7 +17,7 @@ export const PlusIcon = () => (
 );
 export const NewIcon = () => (
   <Icon>
-    <path d="M9 4H6a2.5 2.5 0 0 0-2.5 2.5v7.500A2.500 2.500 0 0 0 6 16.500h7.500A2.500 2.500 0 0 0 16 14v-3M8.500 11.500l.6-2.700 6-6 2.100 2.100-6 6z" />
+    <path d="M9 4H6a2.5 2.5 0 0 0-2.5 2.5v7.5A2.5 2.5 0 0 0 6 16.5h7.5A2.5 2.5 0 0 0 16 14v-3M8.5 11.5l.6-2.7 6-6 2.1 2.1-6 6z" />
   </Icon>
 );
 export const PanelIcon = () => (
@@ -37,17 +37,17 @@ export const MoreIcon = () => (
 );
 export const SendIcon = () => (
   <Icon>
-    <path d="M10 16V4.500M5 9.300l5-5 5 5" />
+    <path d="M10 16V4.5M5 9.3l5-5 5 5" />
   </Icon>
 );
 export const StopIcon = () => (
   <Icon>
-    <rect x="6" y="6" width="8" height="8" rx="1.5" fill="currentColor" stroke="none" />
+    <rect x="4.5" y="4.5" width="11" height="11" rx="2.5" fill="currentColor" stroke="none" />
   </Icon>
 );
 export const DownIcon = () => (
   <Icon>
-    <path d="M10 4v11.500M5 10.700l5 5 5-5" />
+    <path d="M10 4v11.5M5 10.7l5 5 5-5" />
   </Icon>
 );
 export const ChevronIcon = () => (
@@ -57,43 +57,43 @@ export const ChevronIcon = () => (
 );
 export const LeftIcon = () => (
   <Icon>
-    <path d="m12 5.500-4.500 4.500 4.500 4.500" />
+    <path d="m12 5.5-4.5 4.5 4.5 4.5" />
   </Icon>
 );
 export const RightIcon = () => (
   <Icon>
-    <path d="m8 5.500 4.500 4.500-4.500 4.500" />
+    <path d="m8 5.5 4.5 4.5-4.5 4.5" />
   </Icon>
 );
 export const CopyIcon = () => (
   <Icon>
-    <rect x="7" y="7" width="9.500" height="9.500" rx="2" />
-    <path d="M13 4.200A2 2 0 0 0 11.500 3.500h-6a2 2 0 0 0-2 2v6c0 .6.300 1.100.7 1.500" />
+    <rect x="7" y="7" width="9.5" height="9.5" rx="2" />
+    <path d="M13 4.2A2 2 0 0 0 11.5 3.5h-6a2 2 0 0 0-2 2v6c0 .6.3 1.1.7 1.5" />
   </Icon>
 );
 export const CheckIcon = () => (
   <Icon>
-    <path d="m4.500 10.500 3.700 3.700 7.300-8" />
+    <path d="m4.5 10.5 3.7 3.7 7.3-8" />
   </Icon>
 );
 export const AgainIcon = () => (
   <Icon>
-    <path d="M16 10a6 6 0 1 1-1.900-4.400L16 7.400M16 3.500v3.900h-3.900" />
+    <path d="M16 10a6 6 0 1 1-1.9-4.4L16 7.4M16 3.5v3.9h-3.9" />
   </Icon>
 );
 export const EditIcon = () => (
   <Icon>
-    <path d="M4 16l.7-3.300 8.600-8.600a1.600 1.600 0 0 1 2.300 0l.3.300a1.600 1.600 0 0 1 0 2.300l-8.600 8.600z" />
+    <path d="M4 16l.7-3.3 8.6-8.6a1.6 1.6 0 0 1 2.3 0l.3.3a1.6 1.6 0 0 1 0 2.3l-8.6 8.6z" />
   </Icon>
 );
 export const TrashIcon = () => (
   <Icon>
-    <path d="M4 6h12M8 6V4.500h4V6M5.500 6l.7 9.500h7.600l.7-9.500M8.500 9v4M11.500 9v4" />
+    <path d="M4 6h12M8 6V4.5h4V6M5.5 6l.7 9.5h7.6l.7-9.5M8.5 9v4M11.5 9v4" />
   </Icon>
 );
 export const GearIcon = () => (
   <Icon>
-    <path d="M3.500 6h6M14 6h2.500M3.500 14H6M10.500 14h6M9.500 6a2.200 2.200 0 1 0 4.500 0 2.200 2.200 0 1 0-4.500 0M6 14a2.200 2.200 0 1 0 4.500 0A2.200 2.200 0 1 0 6 14" />
+    <path d="M3.5 6h6M14 6h2.5M3.5 14H6M10.5 14h6M9.5 6a2.2 2.2 0 1 0 4.5 0 2.2 2.2 0 1 0-4.5 0M6 14a2.2 2.2 0 1 0 4.5 0A2.2 2.2 0 1 0 6 14" />
   </Icon>
 );
 export const CloseIcon = () => (
@@ -104,27 +104,27 @@ export const CloseIcon = () => (
 export const AlertIcon = () => (
   <Icon>
     <circle cx="10" cy="10" r="7" />
-    <path d="M10 6.500v4.200M10 13.400v.1" />
+    <path d="M10 6.5v4.2M10 13.4v.1" />
   </Icon>
 );
 export const TranslateIcon = () => (
   <Icon>
-    <path d="M3 5.500h8M7 3.500v2M9.500 5.500c-.8 3-2.800 5.200-5.800 6.500M5 7.500c.9 1.800 2.500 3.300 4.500 4.200M9.700 16.500l3.600-8 3.600 8M11 13.800h4.700" />
+    <path d="M3 5.5h8M7 3.5v2M9.5 5.5c-.8 3-2.8 5.2-5.8 6.5M5 7.5c.9 1.8 2.5 3.3 4.5 4.2M9.7 16.5l3.6-8 3.6 8M11 13.8h4.7" />
   </Icon>
 );
 export const SummariseIcon = () => (
   <Icon>
-    <path d="M4 5h12M4 8.500h12M4 12h7M4 15.500h4" />
+    <path d="M4 5h12M4 8.5h12M4 12h7M4 15.5h4" />
   </Icon>
 );
 export const CodeIcon = () => (
   <Icon>
-    <path d="m7 6-4 4 4 4M13 6l4 4-4 4M11.200 4.500l-2.400 11" />
+    <path d="m7 6-4 4 4 4M13 6l4 4-4 4M11.2 4.5l-2.4 11" />
   </Icon>
 );
 export const IdeaIcon = () => (
   <Icon>
-    <path d="M7.500 14.500v-1.300A5 5 0 1 1 12.500 13.200v1.300zM8 17h4" />
+    <path d="M7.5 14.5v-1.3A5 5 0 1 1 12.5 13.2v1.3zM8 17h4" />
   </Icon>
 );
 
@@ -132,8 +132,8 @@ export const IdeaIcon = () => (
 export function Mark() {
   return (
     <svg className="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-      <circle cx="16" cy="7" r="4.500" />
-      <path d="M4 29V26.500C4 19.600 9.400 14 16 14s12 5.600 12 12.500V29h-6.500v-2.500c0-3.300-2.500-6-5.500-6s-5.500 2.700-5.500 6V29z" />
+      <circle cx="16" cy="7" r="4.5" />
+      <path d="M4 29V26.5C4 19.6 9.4 14 16 14s12 5.6 12 12.5V29h-6.5v-2.5c0-3.3-2.5-6-5.5-6s-5.5 2.7-5.5 6V29z" />
     </svg>
   );
 }
