@@ -79,7 +79,7 @@ async def test_cut_connections_are_taken_up_where_they_broke(
 async def test_a_later_call_goes_on(web: Web, client: httpx2.AsyncClient, target: Path) -> None:
     web.files["/f"] = DATA
     web.cuts["/f"] = [400_000, *[0] * 20]
-    with pytest.raises(UnavailableError, match="keeps failing.*kept"):
+    with pytest.raises(UnavailableError, match=r"keeps failing.*kept"):
         await download(client, f"{web.url}/f", target)
     assert not target.exists()
     have = kept(target)
@@ -214,7 +214,7 @@ async def test_a_disk_that_fills_up_keeps_what_came(
     web: Web, client: httpx2.AsyncClient, target: Path, small_files: int
 ) -> None:
     web.files["/f"] = DATA
-    with pytest.raises(DiskFullError, match="is full.*kept"):
+    with pytest.raises(DiskFullError, match=r"is full.*kept"):
         await download(client, f"{web.url}/f", target)
     assert kept(target) == small_files
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

@@ -98,7 +98,8 @@ def recommend(catalogue: Catalogue, here: Machine, disk_free: int) -> str:
     if not here.gpus and here.cpus < MANY_CPUS:
         return best.id
     for entry in catalogue:
-        if "chat" not in entry.capabilities or entry.format != "gguf" or "multi" not in entry.languages or entry.terms:
+        versatile = {"chat", "tools"} <= set(entry.capabilities) and "multi" in entry.languages
+        if not versatile or entry.format != "gguf" or entry.terms:
             continue
         fit = fits(entry, here)
         room = entry.weight_bytes + SPARE_BYTES <= disk_free

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from colosse.core.errors import NotFoundError, UserError
-from colosse.core.files import format_bytes
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -116,7 +115,7 @@ def _read(path: Path, data: mmap.mmap, size: int) -> GGUFInfo:
     alignment = _count(meta.get("general.alignment")) or 32
     needed = -(-cursor.position // alignment) * alignment + end if num_tensors else cursor.position
     if size < needed:
-        raise _broken(path, f"is cut short: it has {format_bytes(size)} of {format_bytes(needed)}")
+        raise _broken(path, f"is cut short: it has {size} of {needed} bytes")
     return _info(meta, size)
 
 

@@ -31,7 +31,7 @@ from colosse.core.errors import (
     UserError,
     nearest,
 )
-from colosse.core.files import DiskFullError, exclusive, format_bytes, sha256_file, sync_folder, try_lock, write_atomic
+from colosse.core.files import DiskFullError, exclusive, sha256_file, sync_folder, try_lock, write_atomic
 from colosse.core.progress import Progress
 from colosse.core.settings import Settings
 from colosse.engines.catalogue import Format, ModelEntry, Source, load_catalogue
@@ -127,7 +127,10 @@ class ModelStore:
         folder = self._root / PARTIAL
         if not folder.is_dir():
             return {}
-        return {path.name: sum(f.stat().st_size for f in path.iterdir()) for path in sorted(folder.iterdir())}
+        return {
+            path.name: sum(file.stat().st_size for file in path.iterdir() if file.suffix not in (".etag", ".json"))
+            for path in sorted(folder.iterdir())
+        }
 
     async def verify(self, model: InstalledModel, progress: Progress) -> None:
         """Read every file again.
@@ -343,7 +346,7 @@ def _size_problem(path: Path, expected: int) -> str:
     except OSError:
         return f"{path.name} is missing"
     if size != expected:
-        return f"{path.name} is cut short or damaged: it has {format_bytes(size)}, expected {format_bytes(expected)}"
+        return f"{path.name} is cut short or damaged: it has {size} bytes, expected {expected}"
     return ""
 
 
