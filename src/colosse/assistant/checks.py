@@ -27,6 +27,16 @@ def numbers(text: str) -> Counter[str]:
     return Counter(re.sub(r"\D", "", found) for found in _NUMBER.findall(text))
 
 
+def with_numbers_mended(source: str, answer: str) -> str:
+    """The answer without the space that small models put into decimals (`3. 4` for 3.4), where the source has them."""
+    known = numbers(source)
+
+    def joined(found: re.Match[str]) -> str:
+        return f"{found[1]}{found[2]}{found[3]}" if found[1] + found[3] in known else found[0]
+
+    return re.sub(r"(\d+)([.,]) (\d+)", joined, answer)
+
+
 def not_empty(answer: str) -> Check:
     """There is an answer."""
     return Check(name="not_empty", passed=bool(answer.strip()))
@@ -70,7 +80,7 @@ def merged(checks: Iterable[Check]) -> list[Check]:
         if seen is None:
             together[check.name] = check
         elif not check.passed:
-            details = [d for d in ("" if seen.passed else seen.detail, check.detail) if d]
+            details = dict.fromkeys(d for d in (*seen.detail.split("; "), check.detail) if d)
             together[check.name] = Check(name=check.name, passed=False, detail="; ".join(details))
     return list(together.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from colosse.assistant.chat import count_tokens
-from colosse.assistant.checks import in_language, no_new_numbers, not_empty
+from colosse.assistant.checks import in_language, no_new_numbers, not_empty, with_numbers_mended
 from colosse.assistant.languages import guess_language, prompt_language
 from colosse.assistant.pieces import split
 from colosse.assistant.prompts import prompts
@@ -15,6 +15,8 @@ from colosse.engines.client import Client
 
 Length = Literal["short", "medium", "long"]
 MAX_TOKENS: dict[Length, int] = {"short": 160, "medium": 400, "long": 1000}
+MAX_WORDS: dict[Length, int] = {"short": 65, "medium": 180, "long": 600}
+"""What still counts as the length asked for."""
 NOTE_TOKENS = 300
 """Limit of the notes of one part."""
 MARGIN = 200
@@ -32,7 +34,7 @@ async def summarize(
 ) -> Result:
     """Summarise `text`.
 
-    The summary is checked (language, no number that the text does not have, shorter than the text) and asked for once
+    The summary is checked (language, length, no number that the text does not have) and asked for once
     more when a check fails.
 
     Args:
@@ -57,14 +59,15 @@ async def summarize(
     room = max(int((work.max_model_len - 2 * answer_tokens - MARGIN) * 0.9), work.max_model_len // 4)
 
     def judge(written: str) -> Judged:
-        shorter = len(written) < max(len(text), 200)
+        summary = with_numbers_mended(text, written)
+        words, most = len(summary.split()), min(MAX_WORDS[length], max(len(text.split()), 30))
         checks = [
-            not_empty(written),
-            in_language(written, language, name),
-            no_new_numbers(text, written),
-            Check(name="shorter", passed=shorter),
+            not_empty(summary),
+            in_language(summary, language, name),
+            no_new_numbers(text, summary),
+            Check(name="short_enough", passed=words <= most, detail=f"{words} > {most}" if words > most else ""),
         ]
-        return Judged(written, checks)
+        return Judged(summary, checks)
 
     body, template, parts_done = text.strip(), texts.user, 0
     while count_tokens(body) > room:

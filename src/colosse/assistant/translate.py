@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 from colosse.assistant.chat import count_tokens
-from colosse.assistant.checks import in_language, merged, not_empty, same_kept, same_lines, same_numbers
+from colosse.assistant.checks import (
+    in_language,
+    merged,
+    not_empty,
+    same_kept,
+    same_lines,
+    same_numbers,
+    with_numbers_mended,
+)
 from colosse.assistant.languages import guess_language, name_of, prompt_language
 from colosse.assistant.pieces import split
 from colosse.assistant.prompts import prompts
@@ -83,7 +91,7 @@ async def _translate_piece(work: Work, piece: str, to: str) -> tuple[str, list[C
     language = work.texts.languages[to]
 
     def judge(written: str) -> Judged:
-        answer = _laid_out(body, written)
+        answer = with_numbers_mended(body, _laid_out(body, written))
         checks = [
             not_empty(answer),
             same_numbers(body, answer),

@@ -99,15 +99,22 @@ async def load(client: Client, model: str) -> None:
 
 
 async def _pull_if_missing(name: str, engines: Engines) -> None:
-    """Bring the model that will be asked, unless it is here or an endpoint offers it."""
+    """Bring the model that will be asked, unless it is here or an endpoint offers it.
+
+    Raises:
+        NotFoundError: nobody knows it; names the nearest of all that could be pulled.
+    """
     from colosse.core.progress import reporting
     from colosse.engines.fit import AUTO, resolve_auto
 
     offered = {info.id for info in engines.models()}
     if name == AUTO and not offered and not engines.settings.endpoints:
         name = resolve_auto(engines.settings, engines.store)
-    if name in offered or engines.store.catalogue.find(name) is None:
-        return  # here, or unknown: asking for it names the nearest
+    known = engines.store.catalogue.find(name) is not None
+    if name in {AUTO, *offered} or (engines.settings.endpoints and not known):
+        return  # here, or perhaps an endpoint's own
+    if not known:
+        engines.store.get(name)
     note(f"{name} is not here yet: pulling it")
     with reporting() as progress:
         await engines.store.pull(name, progress)

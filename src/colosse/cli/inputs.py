@@ -11,6 +11,7 @@ from colosse.core.errors import NotFoundError, TooLargeError, UserError
 
 MAX_BYTES = 16 << 20
 """A longer text is a mistake: at reading speed a model would need days."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text(source: str) -> str:
@@ -66,18 +67,16 @@ def piped() -> str:
 
 
 def _decode(data: bytes, source: str) -> str:
+    if b"\0" in data[:4096] and data[:2] not in _UTF16:
+        raise UserError(f"{source} is not text", hint="give a text file")
     if len(data) > MAX_BYTES:
         raise TooLargeError(f"{source} is longer than {MAX_BYTES >> 20} MiB", hint="give it in parts")
     if not data.strip():
         raise UserError(f"{source} is empty", code="empty_input")
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        return data.decode("utf-16" if data[:2] in _UTF16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        hint = "convert it to UTF-8" if b"\0" not in data else "give a text file"
-        raise UserError(f"{source} is not text (byte {error.start} is not UTF-8)", hint=hint) from None
-    if "\0" in text:
-        raise UserError(f"{source} is not text (it has null bytes)", hint="give a text file")
-    return text
+        raise UserError(f"{source} is not UTF-8 text (byte {error.start})", hint="convert it to UTF-8") from None
 
 
 def _exists(source: str) -> bool:

@@ -24,7 +24,7 @@ _SAID = {
     "kept": "not kept as they were: {detail}",
     "lines": "not as many lines as the text ({detail})",
     "language": "not in {detail}",
-    "shorter": "not shorter than the text",
+    "short_enough": "longer than asked for: {detail} words",
     "code_block": "no code in the answer",
     "syntax": "the code does not parse: {detail}",
     "changed": "nothing was changed",
