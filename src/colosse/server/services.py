@@ -52,8 +52,8 @@ class Services:
             self.runs.begin_close()
 
 
-def services_of(request: Request) -> Services:
-    """The services of the application that serves `request`."""
+async def services_of(request: Request) -> Services:
+    """The services of the application that serves `request`; a coroutine, since others are run in a thread."""
     services: Services = request.app.state.services
     return services
 
