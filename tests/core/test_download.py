@@ -222,6 +222,13 @@ async def test_a_disk_that_fills_up_keeps_what_came(
     assert web.fetched("/f")[-1] == f"bytes={small_files}-"
 
 
+async def test_a_proxy_of_the_environment_is_used(web: Web, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", web.url)
+    web.files["http://elsewhere.invalid/f"] = DATA
+    async with new_client() as client:
+        assert await download(client, "http://elsewhere.invalid/f", target) == sha(DATA)
+
+
 def test_other_faults_of_a_disk_are_not_called_full(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), files.disk_full_is_clear(tmp_path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -96,6 +96,7 @@ def test_the_nearest_name_is_offered(load) -> None:
         ("/a/b/m.gguf", "m", "path", "gguf"),
         ("https://example.org/a/M.gguf?download=true", "m", "url", "gguf"),
         ("hf:owner/Repo-GGUF/sub/M-Q4.gguf", "m-q4", "hub", "gguf"),
+        ("hf:owner/Repo-GGUF/Q4/*.gguf", "repo-gguf", "hub", "gguf"),
         ("hf:owner/Repo", "repo", "hub", "safetensors"),
     ],
 )

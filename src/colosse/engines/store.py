@@ -254,7 +254,7 @@ class ModelStore:
                         raise
                     failures.append(f"{candidate.kind}: {error}")
                     if position + 1 < len(candidates):
-                        progress.note(f"{error}; trying {candidates[position + 1].kind} instead")
+                        progress.note(f"{error.message}; trying {candidates[position + 1].kind} instead")
         raise UnavailableError(f"no source could give {entry.id}: " + "; ".join(failures))
 
     @staticmethod
