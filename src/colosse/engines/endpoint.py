@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from colosse.engines.assemble import assemble
 from colosse.engines.faults import broken, from_answer, unreachable
 
 ALL_CAPABILITIES = ("chat", "completions", "embeddings", "tools")
@@ -117,6 +118,8 @@ class Endpoint:
     errors: int = 0
     error: str = ""
     """The last failure."""
+    answering: set[aiohttp.ClientResponse] = field(default_factory=set)
+    """Streamed answers under way."""
     lacking: set[tuple[str, str]] = field(default_factory=set)
     """(model, capability) pairs that it turned out not to have."""
 
@@ -156,6 +159,9 @@ class Endpoint:
         Raises:
             Fault: anything else.
         """
+        if self.local and path != "/embeddings":
+            options = {**(body.get("stream_options") or {}), "include_usage": True}
+            return assemble([payload async for payload in self.stream(http, path, {**body, "stream_options": options})])
         model = str(body["model"])
         data = self._encode(model, {**body, "stream": False})
         try:
@@ -194,6 +200,7 @@ class Endpoint:
             response = await http.post(self._address(path), data=data, **self._options())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(self.name, error) from None
+        self.answering.add(response)
         try:
             if response.status != 200 or response.content_type != "text/event-stream":
                 status = response.status if response.status != 200 else 502
@@ -218,7 +225,13 @@ class Endpoint:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise broken(self.name, error) from None
         finally:
+            self.answering.discard(response)
             response.close()
+
+    def abort(self) -> None:
+        """End every streamed answer under way with a fault: closing the HTTP client alone would leave its readers."""
+        for response in self.answering:
+            response.content.set_exception(aiohttp.ClientConnectionError("the program is closing"))
 
     def _address(self, path: str) -> str:
         return self.url.rstrip("/") + path

@@ -54,6 +54,7 @@ class Engines:
         self._http: aiohttp.ClientSession | None = None
         self._pool: Pool | None = None
         self._idle = asyncio.Event()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -66,6 +67,8 @@ class Engines:
 
     async def _open(self) -> Pool:
         """The pool; made, with its connections and watchers, on first use."""
+        if self._closed:
+            raise UnavailableError("the program is closing")
         if self._pool is None:
             self._http = new_session()
             self._pool = Pool(self._http, ensure=self._ensure, observe=self._ended)
@@ -76,13 +79,15 @@ class Engines:
         return self._pool
 
     async def aclose(self) -> None:
-        """End every engine that was started and close the connections. Idempotent."""
+        """End every engine that was started and close the connections. Idempotent; there is no way back."""
+        self._closed = True
         for remote in self._remotes:
             await remote.stop()
         await asyncio.gather(*(engine.stop() for engine in self._locals.values()))
         self._locals.clear()
         self._remotes.clear()
-        if self._http is not None:
+        if self._pool is not None and self._http is not None:
+            self._pool.close()
             await self._http.close()
         self._http = self._pool = None
 

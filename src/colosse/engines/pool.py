@@ -86,6 +86,7 @@ class Pool:
         self._http = http
         self._ensure = ensure
         self._observe = observe
+        self._closed = False
         self._waiting: dict[_Waiter, None] = {}
         self._affinities: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -106,6 +107,14 @@ class Pool:
     def remove(self, name: str) -> None:
         """Give `name` no new requests; those in flight go on."""
         self.endpoints.pop(name, None)
+        self._dispatch()
+
+    def close(self) -> None:
+        """Refuse requests from now on, and end those that wait or are being streamed."""
+        self._closed = True
+        for endpoint in self.endpoints.values():
+            endpoint.abort()
+        self.endpoints.clear()
         self._dispatch()
 
     def serving(self, model: str, capability: str) -> list[Endpoint]:
@@ -166,7 +175,7 @@ class Pool:
 
     async def _retry(self, outcome: Outcome, fault: Fault) -> None:
         """Pause before the next attempt, or raise what the caller should see."""
-        if not fault.retry or outcome.attempts >= ATTEMPTS or fault.retry_after_s > MAX_RETRY_AFTER_S:
+        if self._closed or not fault.retry or outcome.attempts >= ATTEMPTS or fault.retry_after_s > MAX_RETRY_AFTER_S:
             raise fault.error from None
         capability = CAPABILITY_OF[outcome.path]
         if fault.lacks and not self.serving(outcome.model, capability):

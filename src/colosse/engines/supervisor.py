@@ -181,8 +181,8 @@ class Supervisor:
     async def _start_once(self) -> None:
         """Start the process and wait until it answers; EngineError when it does not."""
         began = time.monotonic()
-        self._log_offset = self._log.stat().st_size if self._log.exists() else 0
         command = await asyncio.to_thread(self._command)
+        self._log_offset = self._log.stat().st_size if self._log.exists() else 0
         self._process = await spawn(command.argv, log=self._log, env=command.env, stdin=command.stdin)
         try:
             async with asyncio.timeout(self.policy.start_timeout_s):
@@ -246,22 +246,26 @@ class Supervisor:
             self._process = None
 
     def _reason(self) -> str:
-        """Why the process ended."""
+        """Why the process ended: the signal that killed it, and what it said."""
         status = self._process.returncode if self._process is not None else None
+        said = self._said()
         if status is not None and status < 0:
-            return f"killed by {signal.Signals(-status).name}"
-        return self._last_words() or f"exit status {status}"
+            name = signal.Signals(-status).name
+            return f"killed by {name}" if name in ("SIGKILL", "SIGTERM") or not said else f"killed by {name}: {said}"
+        return said or f"exit status {status}"
 
-    def _last_words(self) -> str:
-        """The last line of this start's log that tells something, preferring one that speaks of an error."""
+    def _said(self) -> str:
+        """The line of this start's log that tells most: the first error while it loads, the last one later."""
         try:
             with self._log.open("rb") as file:
-                file.seek(max(self._log_offset, self._log.stat().st_size - 16384))
+                file.seek(max(self._log_offset, self._log.stat().st_size - 65536))
                 lines = [_strip(line) for line in file.read().decode("utf-8", "replace").splitlines()]
         except OSError:
             return ""
         lines = [line for line in lines if line]
-        telling = [line for line in lines if re.search(r"error|fail|invalid|unable|cannot|out of memory", line, re.I)]
+        telling = [line for line in lines if re.search(r"error|fail|invalid|unable|cannot|assert|memory", line, re.I)]
+        if self.state == "starting" and telling:
+            return telling[0][:300]
         return (telling or lines or [""])[-1][:300]
 
 
