@@ -32,7 +32,7 @@ from colosse.server.saver import Ending, Saver
 from colosse.server.services import Services
 from colosse.server.store import get_owned, queries
 from colosse.server.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED
-from colosse.server.store.tables import Message, Run, Thread, now
+from colosse.server.store.tables import Message, Run, Thread, new_id, now
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class LiveRun:
     message: schema.Message
     run: schema.Run
     params: dict[str, Any]
+    system: str
     log: EventLog
     stop_as: tuple[str, str] = (INTERRUPTED, "the server was stopped")
     ending: bool = False
@@ -171,13 +172,14 @@ class Runs:
                     if earlier is not None:
                         return earlier
                     started = await self._insert(session, thread, request, idempotency_key, fingerprint)
+                    system = thread.system
             except IntegrityError:  # on PostgreSQL two calls with one key on two threads can get here together
                 async with self._services.store.read() as session:
                     earlier = await self._earlier(session, owner_id, idempotency_key, fingerprint)
                 if earlier is None:
                     raise
                 return earlier
-            self._launch(started, request)
+            self._launch(started, request, system)
         finally:
             self._starting -= 1
         return started
@@ -239,17 +241,19 @@ class Runs:
     ) -> schema.RunStarted:
         model = self._resolve(request.model or thread.model)
         question = await _question(session, thread, request)
+        # Ids are given here, so that all of this is one flush.
         answer = Message(
+            id=new_id("msg"),
             owner_id=thread.owner_id,
             thread_id=thread.id,
             parent_id=question.id,
             role="assistant",
             status=RUNNING,
             model=model,
+            run_id=new_id("run"),
         )
-        session.add(answer)
-        await session.flush()
         run = Run(
+            id=answer.run_id,
             owner_id=thread.owner_id,
             thread_id=thread.id,
             message_id=answer.id,
@@ -260,9 +264,7 @@ class Runs:
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
         )
-        session.add(run)
-        await session.flush()
-        answer.run_id = run.id
+        session.add_all((answer, run))
         thread.head_id = answer.id
         thread.updated_at = now()
         thread.title = thread.title or title_of(question.content)
@@ -278,13 +280,14 @@ class Runs:
             )
         return name
 
-    def _launch(self, started: schema.RunStarted, request: schema.RunIn) -> None:
+    def _launch(self, started: schema.RunStarted, request: schema.RunIn, system: str) -> None:
         run = LiveRun(
             id=started.run.id,
             thread_id=started.run.thread_id,
             message=started.message,
             run=started.run,
             params=request.params.given(),
+            system=system,
             log=EventLog(self._clock),
         )
         self._live[run.id] = run
@@ -310,14 +313,12 @@ class Runs:
     async def _answer(self, run: LiveRun, tally: _Tally) -> None:
         client = self._services.client
         async with self._services.store.read() as session:
-            thread = await session.get(Thread, run.thread_id)
-            path = await queries.path_to(session, str(run.message.parent_id))
-        if thread is None:  # deleted in this very moment
-            raise asyncio.CancelledError
-        history = as_history(path)
+            history = as_history(await queries.path_to(session, str(run.message.parent_id)))
+        if not history:
+            raise NotFoundError("the thread was deleted")
         room = (await client.ensure(run.run.model)).max_model_len
         while True:
-            fitted = messages_for(history, thread.system, room, max_tokens=run.params.get("max_tokens")).messages
+            fitted = messages_for(history, run.system, room, max_tokens=run.params.get("max_tokens")).messages
             request = ChatRequest(model=run.run.model, messages=fitted, stream=True, **run.params)
             log.debug("run", run=run.id, model=run.run.model, messages=[m.model_dump() for m in fitted])
             try:
@@ -441,6 +442,7 @@ async def _question(session: AsyncSession, thread: Thread, request: schema.RunIn
             "the answer before is still being written", hint="wait for it or stop it", param="parent_id"
         )
     question = Message(
+        id=new_id("msg"),
         owner_id=thread.owner_id,
         thread_id=thread.id,
         parent_id=parent and parent.id,
@@ -449,7 +451,6 @@ async def _question(session: AsyncSession, thread: Thread, request: schema.RunIn
         status=COMPLETE,
     )
     session.add(question)
-    await session.flush()
     return question
 
 

@@ -7,7 +7,7 @@ import binascii
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import Select, bindparam, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -79,17 +79,24 @@ async def thread_messages(session: AsyncSession, thread_id: str) -> list[Message
     return list(await session.scalars(select(Message).where(Message.thread_id == thread_id).order_by(Message.id)))
 
 
-async def path_to(session: AsyncSession, message_id: str) -> list[Message]:
-    """The messages from the root of its tree down to `message_id`, both included."""
-    path = select(Message.id, Message.parent_id).where(Message.id == message_id).cte("path", recursive=True)
+def _path() -> Select[Message]:
+    path = select(Message.id, Message.parent_id).where(Message.id == bindparam("leaf")).cte("path", recursive=True)
     parent = aliased(Message)
     path = path.union_all(select(parent.id, parent.parent_id).join(path, parent.id == path.c.parent_id))
-    rows = {row.id: row for row in await session.scalars(select(Message).join(path, Message.id == path.c.id))}
+    return select(Message).join(path, Message.id == path.c.id)
+
+
+_PATH = _path()
+
+
+async def path_to(session: AsyncSession, message_id: str) -> list[Message]:
+    """The messages from the root of its tree down to `message_id`, both included; empty when it is gone."""
+    rows = {row.id: row for row in await session.scalars(_PATH, {"leaf": message_id})}
     ordered: list[Message] = []
-    step: str | None = message_id
+    step = rows.get(message_id)
     while step is not None:
-        ordered.append(rows[step])
-        step = rows[step].parent_id
+        ordered.append(step)
+        step = rows.get(step.parent_id or "")
     return ordered[::-1]
 
 
