@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
 import resource
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -192,6 +194,22 @@ async def test_a_silent_server_is_out_of_reach(
     web.silent.add("/question")
     with pytest.raises(UnavailableError, match=r"out of reach: no answer in 0\.2 s"):
         await get_json(client, f"{web.url}/question")
+
+
+def test_name_servers_that_do_not_answer_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REACH_S", 0.2)
+    monkeypatch.setattr(module, "getproxies", dict)
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait())
+
+    async def ask() -> None:
+        async with new_client() as client:
+            await get_json(client, "https://elsewhere.invalid/question")
+
+    with pytest.raises(UnavailableError, match=r"elsewhere\.invalid is out of reach"):
+        asyncio.run(ask())  # would not come back before the lookup is over, if it waited for it
+    assert not over.is_set()
+    over.set()
 
 
 async def test_an_answer_that_is_not_json(web: Web, client: httpx2.AsyncClient) -> None:

@@ -235,8 +235,18 @@ def test_files_put_there_by_hand(store: ModelStore, home: Path) -> None:
 async def test_a_file_put_there_by_hand_is_not_replaced(web: Web, store: ModelStore, home: Path) -> None:
     (home / "models").mkdir(parents=True)
     (home / "models" / "m.gguf").touch()
-    with pytest.raises(ConflictError, match="was put there by hand"):
+    with pytest.raises(ConflictError, match="was put there by hand and is not usable"):
         await store.pull(entry(web))
+    (home / "models" / "m.gguf").write_bytes(DATA)
+    with pytest.raises(ConflictError, match="another model named m is installed, from local file"):
+        await store.pull(entry(web))
+
+
+async def test_another_model_of_the_same_name_is_not_mistaken(web: Web, store: ModelStore) -> None:
+    await store.pull(entry(web))
+    other = entry(web).model_copy(update={"sources": entry(web).sources[:1]})
+    with pytest.raises(ConflictError, match="another model named m is installed, from hub owner/repo@"):
+        await store.pull(other)
 
 
 def test_unknown_and_not_installed_are_told_apart(store: ModelStore) -> None:

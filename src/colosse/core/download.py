@@ -8,13 +8,17 @@ being mixed. Proxies (`HTTPS_PROXY`, ...), `SSL_CERT_FILE` and the system's cert
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import socket
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
@@ -63,6 +67,7 @@ async def get_json(client: httpx2.AsyncClient, url: str, headers: Mapping[str, s
     """
     try:
         async with asyncio.timeout(REACH_S):
+            await _look_up(url)
             try:
                 response = await client.get(url, headers=headers)
             except (
@@ -72,7 +77,7 @@ async def get_json(client: httpx2.AsyncClient, url: str, headers: Mapping[str, s
                 response = await client.get(url, headers=headers)
     except TimeoutError:
         raise UnavailableError(f"{host_of(url)} is out of reach: no answer in {REACH_S:g} s") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         raise UnavailableError(f"{host_of(url)} is out of reach: {_words(error)}") from None
     if response.status_code >= 400:
         raise _refusal(response.status_code, url)
@@ -80,6 +85,40 @@ async def get_json(client: httpx2.AsyncClient, url: str, headers: Mapping[str, s
         return json.loads(response.content)
     except ValueError:
         raise UnavailableError(f"{shown(url)} does not answer with JSON") from None
+
+
+async def _look_up(url: str) -> None:
+    """Find the server's address, in a thread that may be left behind.
+
+    A name lookup cannot be cancelled, and asyncio waits at its end for those that it started itself: where name
+    servers do not answer, "out of reach" would be said after 20 seconds.
+
+    Raises:
+        OSError: the name is not known.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if getproxies().keys() & {parts.scheme, "all"} and not proxy_bypass(host):
+        return  # the proxy finds it
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[OSError | None] = loop.create_future()
+
+    def settle(error: OSError | None) -> None:
+        if not answer.done():
+            answer.set_result(error)
+
+    def look_up() -> None:
+        error = None
+        try:
+            socket.getaddrinfo(host, parts.port or parts.scheme)
+        except OSError as failure:
+            error = failure
+        with contextlib.suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=look_up, daemon=True).start()
+    if error := await answer:
+        raise error
 
 
 def kept(target: Path) -> int:

@@ -195,7 +195,8 @@ def entry_for(place: str, folder: Path) -> ModelEntry:
     """An entry for weights that no catalogue knows.
 
     Args:
-        place: `hf:OWNER/REPO/FILE.gguf` (or a pattern of files), `hf:OWNER/REPO` (safetensors), an URL or a path of a `.gguf` file.
+        place: `hf:OWNER/REPO/FILE.gguf` (or a pattern of files), `hf:OWNER/REPO` (safetensors), an URL, or a path of a
+            `.gguf` file.
         folder: what a relative path starts from.
 
     Raises:

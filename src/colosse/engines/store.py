@@ -31,7 +31,7 @@ from colosse.core.errors import (
     UserError,
     nearest,
 )
-from colosse.core.files import DiskFullError, exclusive, sha256_file, sync_folder, try_lock, write_atomic
+from colosse.core.files import DiskFullError, exclusive, sha256_file, size_of, sync_folder, try_lock, write_atomic
 from colosse.core.progress import Progress
 from colosse.core.settings import Settings
 from colosse.engines.catalogue import Format, ModelEntry, Source, load_catalogue
@@ -124,12 +124,9 @@ class ModelStore:
 
     def begun(self) -> dict[str, int]:
         """Ids of unfinished pulls and the bytes that they have so far."""
-        folder = self._root / PARTIAL
-        if not folder.is_dir():
-            return {}
         return {
-            path.name: sum(file.stat().st_size for file in path.iterdir() if file.suffix not in (".etag", ".json"))
-            for path in sorted(folder.iterdir())
+            path.name: sum(size_of(file) for file in path.glob("*") if file.suffix not in (".etag", ".json"))
+            for path in sorted((self._root / PARTIAL).glob("*"))
         }
 
     async def verify(self, model: InstalledModel, progress: Progress) -> None:
@@ -199,6 +196,7 @@ class ModelStore:
 
         Raises:
             NotFoundError: no such model.
+            ConflictError: a model of that name is there and is another one.
             PermissionDeniedError: its terms are not accepted.
             UnavailableError, IntegrityError: no source could give it; says what each answered.
             DiskFullError: what has come is kept.
@@ -210,6 +208,11 @@ class ModelStore:
         ):
             present = {item.id: item for item in self.installed()}.get(entry.id)
             if present and not present.problem:
+                if isinstance(model, ModelEntry) and present.entry.sources != model.sources:
+                    raise ConflictError(
+                        f"another model named {entry.id} is installed, from {present.source}",
+                        hint=f"colosse models remove {entry.id}, or give the file another name",
+                    )
                 return present
             if present and not (present.folder / MANIFEST).is_file():
                 raise ConflictError(
