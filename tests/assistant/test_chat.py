@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from colosse.assistant.chat import MESSAGE_OVERHEAD, count_tokens, fit, messages_for, text_of
@@ -85,3 +87,13 @@ def test_count_tokens_of_spaces() -> None:
     assert count_tokens("") == 0
     assert count_tokens("a b") == 2
     assert count_tokens("a\n\n    b") == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "language"),
+    [("What is the best way to learn to swim for a man of my age?", "en"), ("", "en"),
+     ("Quelle est la meilleure façon d'apprendre à nager pour une personne de mon âge ?", "fr")],
+)  # fmt: skip
+def test_the_assistant_introduces_itself_in_the_language_of_the_conversation(first: str, language: Any) -> None:
+    history = [ChatMessage(role="user", content=text) for text in (first, "ok", "The one that is in the house")]
+    assert text_of(messages_for(history).messages[0]) == prompts(language).chat.system

@@ -23,7 +23,7 @@ from colosse.assistant.skill import Check
         ("3.5 km in 1,200 s", "3,5 km en 1 200 s", ""),
         ("1’000 francs, 12 May 2024", "1000 francs, le 12 mai 2024", ""),
         ("2 cats and 2 dogs", "2 chats et 3 chiens", "2, 3"),
-        ("version 2.3", "version", "23"),
+        ("version 2.3", "version", "2.3"),
         ("none", "12 of them", "12"),
     ],
 )

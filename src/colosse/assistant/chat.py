@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from colosse.assistant.languages import guess_language, prompt_language
 from colosse.assistant.prompts import prompts
 from colosse.engines.schema import ChatMessage
 
@@ -85,16 +86,22 @@ def messages_for(
 
     Args:
         history: user and assistant messages, oldest first.
-        system: instructions of the thread; empty: the assistant's own.
+        system: instructions of the thread; empty: the assistant's own (`own_instructions`).
         max_model_len: the model's context in tokens, prompt and answer together; None or 0: unknown, all is sent.
         max_tokens: the answer's limit.
         count: tokens of a text.
     """
-    messages = [ChatMessage(role="system", content=system or prompts("en").chat.system), *history]
+    messages = [ChatMessage(role="system", content=system or own_instructions(history)), *history]
     if not max_model_len:
         return Fitted(messages, 0)
     answer = min(max_tokens or DEFAULT_ANSWER_TOKENS, max_model_len // 4 if not max_tokens else max_model_len // 2)
     return fit(messages, max_model_len - answer, count)
+
+
+def own_instructions(history: Sequence[ChatMessage]) -> str:
+    """Who the assistant is, in the language that the conversation began in."""
+    first = next((text_of(message) for message in history if message.role == "user"), "")
+    return prompts(prompt_language(guess_language(first))).chat.system
 
 
 def text_of(message: ChatMessage) -> str:

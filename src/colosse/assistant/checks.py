@@ -24,7 +24,11 @@ _SHOWN = 5
 
 def numbers(text: str) -> Counter[str]:
     """The numbers of a text by their digits alone, since separators differ between languages (3.5 and 3,5)."""
-    return Counter(re.sub(r"\D", "", found) for found in _NUMBER.findall(text))
+    return Counter(_digits(found) for found in _NUMBER.findall(text))
+
+
+def _digits(number: str) -> str:
+    return re.sub(r"\D", "", number)
 
 
 def with_numbers_mended(source: str, answer: str) -> str:
@@ -45,13 +49,15 @@ def not_empty(answer: str) -> Check:
 def same_numbers(source: str, answer: str) -> Check:
     """Every number of the source is in the answer, as often, and no other one."""
     before, after = numbers(source), numbers(answer)
-    return _check("numbers", [*(before - after).elements(), *(after - before).elements()])
+    written = {_digits(number): number for number in _NUMBER.findall(answer) + _NUMBER.findall(source)}
+    differing = [*(before - after).elements(), *(after - before).elements()]
+    return _check("numbers", [written[number] for number in differing])
 
 
 def no_new_numbers(source: str, answer: str) -> Check:
     """Every number of the answer is in the source."""
     known = numbers(source)
-    return _check("new_numbers", [n for n in numbers(answer) if n not in known])
+    return _check("new_numbers", [number for number in _NUMBER.findall(answer) if _digits(number) not in known])
 
 
 def same_kept(source: str, answer: str) -> Check:

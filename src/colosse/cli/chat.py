@@ -31,7 +31,10 @@ def chat(
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
 ) -> None:
-    """Talk with a model; without a terminal, every line of standard input is a message."""
+    """Talk with a model.
+
+    Without a terminal, every line of standard input is a message.
+    """
     import asyncio
 
     params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}

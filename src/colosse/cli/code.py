@@ -96,7 +96,10 @@ def optimize(
     model: ModelOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make a file faster without changing what it does; the speed is not measured."""
+    """Make a file faster without changing what it does.
+
+    Neither is measured: read the changes.
+    """
     from colosse.assistant import code
 
     language, source, target = _given(file, lang, output, in_place=in_place, diff=diff)

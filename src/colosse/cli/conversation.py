@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from colosse.assistant.chat import messages_for, text_of
+from colosse.assistant.chat import messages_for, own_instructions, text_of
 from colosse.assistant.skill import Generated, generate
 from colosse.cli.connect import load
 from colosse.cli.output import note
@@ -162,8 +162,7 @@ class Conversation:
                 await self._switch(argument)
             case "/system":
                 self.system = argument or self.system
-                shown = self.system or text_of(messages_for([], "").messages[0])
-                note(f"instructions: {shown}")
+                note(f"instructions: {self.system or own_instructions(self.history)}")
             case "/save":
                 note(f"saved to {self.save(argument)}")
             case "/new":

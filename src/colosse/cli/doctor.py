@@ -40,7 +40,10 @@ class Finding:
 
 
 def doctor(json: JsonFlag = False) -> None:
-    """Look at the installation and the machine; exit code 1 when something that is required is missing."""
+    """Look at the installation and the machine.
+
+    The exit code is 1 when something that is required is missing.
+    """
     import asyncio
 
     from colosse.core.settings import load_settings

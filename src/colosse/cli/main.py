@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -19,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("chat")(chat.chat)
@@ -47,16 +46,14 @@ def _root(
 
 
 def main() -> None:
-    """Run the command; a failure that we know is one line and an exit code, never a traceback."""
+    """Run the command; a failure that we know is one line and an exit code, never a traceback.
+
+    Typer itself leaves quietly on Ctrl-C (130) and when nobody reads the output any more (1).
+    """
     try:
         app()
     except ColosseError as error:
         fail(error)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # `colosse ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
     except OSError as error:
         if error.errno == 28:  # ENOSPC
             fail(UnavailableError(f"the disk is full: {error.filename or error}", hint="free some space and try again"))

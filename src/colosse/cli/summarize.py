@@ -26,7 +26,10 @@ def summarize(
     model: ModelOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Summarise a text of any length; language, length and numbers of the result are checked."""
+    """Summarise a text of any length.
+
+    Language, length and numbers of the result are checked.
+    """
     from colosse.assistant.languages import parse_language
     from colosse.assistant.summarize import summarize as run
 

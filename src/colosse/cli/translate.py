@@ -23,7 +23,10 @@ def translate(
     model: ModelOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Translate a text; numbers, links, placeholders, lines and language of the result are checked."""
+    """Translate a text.
+
+    Numbers, links, placeholders, lines and language of the result are checked.
+    """
     from colosse.assistant.languages import parse_language
     from colosse.assistant.translate import translate as run
 

@@ -75,6 +75,10 @@ async def _prepare(services: Services, principal: Principal, request: ResponsesR
     request.refuse_slips()
     if request.stream_options is not None and not request.stream:
         raise UserError("'stream_options' is only allowed when 'stream' is true", param="stream_options")
+    for key in ("conversation", "prompt"):
+        if (request.model_extra or {}).get(key) is not None:
+            hint = "use 'previous_response_id'" if key == "conversation" else "use 'instructions' and 'input'"
+            raise UserError(f"{key!r} is not supported", hint=hint, code="unsupported_parameter", param=key)
     if request.background and request.store is False:
         raise UserError("'background' needs 'store': nobody could fetch the answer", param="background")
     if request.background and request.stream:
@@ -184,9 +188,11 @@ async def get_response(
     request: Request,
     principal: ReadPrincipal,
     services: ServicesDep,
-    stream: Annotated[Literal[False], Query(description="Stored responses are not streamed again.")] = False,
+    stream: Annotated[bool, Query(description="Must be false: a response is not streamed again.")] = False,
 ) -> Response:
     """A stored response; one that is still being made in the background with what it has so far."""
+    if stream:
+        raise UserError("a stored response cannot be streamed again", hint="fetch it without 'stream'", param="stream")
     row = await stored.find(services.store, response_id, principal.user_id)
     recorder = request.app.state.background.recorders.get(response_id)
     return Response(encode(recorder.response if recorder else row.body), media_type="application/json")
