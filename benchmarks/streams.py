@@ -1,9 +1,9 @@
-"""Many streams at once: does every token arrive, in order, how late, and does memory stay flat?
+"""Many streams at once: whether every token arrives, in order, how late, and whether memory stays flat.
 
-A scripted engine (its own process, raw sockets) answers every request with numbered tokens, each stamped with the moment
-it was sent on the clock that all processes share. `colosse serve` stands between it and this process, which reads all
-streams and compares. Three ways are measured: straight from the engine (what the harness itself adds), through
-`/v1/chat/completions`, and through the app's API (runs, stored in the database while they go).
+A scripted engine (its own process, raw sockets) answers every request with numbered tokens, each stamped with the
+moment it was sent on the clock that all processes share. `colosse serve` stands between it and this process, which
+reads all streams and compares. Three ways are measured: straight from the engine (what the harness itself adds),
+through `/v1/chat/completions`, and through the app's API (runs, stored in the database while they go).
 
     python benchmarks/streams.py                       # 500 streams x 20 tokens/s for 30 s each way
     python benchmarks/streams.py --streams 50 --seconds 5 --json out.json
@@ -45,18 +45,20 @@ class Engine(asyncio.Protocol):
     rate = 20.0
     tokens = 600
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         assert isinstance(transport, asyncio.Transport)
         self.transport, self.buffer, self.sent = transport, b"", 0
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
         with contextlib.suppress(ValueError):
             Engine.streams.remove(self)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: D102
         self.buffer += data
         head, found, body = self.buffer.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
         if not found or len(body) < length:
             return
         self.buffer = b""
@@ -73,19 +75,19 @@ class Engine(asyncio.Protocol):
 
     def send(self) -> bool:
         """Send the next token; False when that was the last."""
-        chunk = '{"id":"c","object":"chat.completion.chunk","created":0,"model":"%s","choices":[%s]%s}'
         if self.sent < self.tokens:
-            choice = '{"index":0,"delta":{"content":"%d:%d "},"finish_reason":null}' % (self.sent, time.monotonic_ns())
-            self._write(f"data: {chunk % (MODEL, choice, '')}\n\n")
+            delta = {"content": f"{self.sent}:{time.monotonic_ns()} "}
+            self._write(choices=[{"index": 0, "delta": delta, "finish_reason": None}])
             self.sent += 1
             return True
-        usage = ',"usage":{"prompt_tokens":1,"completion_tokens":%d,"total_tokens":1}' % self.sent
-        self._write(f"data: {chunk % (MODEL, '', usage)}\n\ndata: [DONE]\n\n")
+        self._write(choices=[], usage={"prompt_tokens": 1, "completion_tokens": self.sent, "total_tokens": self.sent})
+        self.transport.write(b"e\r\ndata: [DONE]\n\n\r\n")
         self.transport.write(b"0\r\n\r\n")
         return False
 
-    def _write(self, text: str) -> None:
-        data = text.encode()
+    def _write(self, **more: object) -> None:
+        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": MODEL, **more}
+        data = b"data: " + json.dumps(chunk).encode() + b"\n\n"
         self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     @classmethod
@@ -140,12 +142,12 @@ class Reader(asyncio.Protocol):
         self.buffer, self.body, self.head = b"", b"", b""
         self.done = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.write(self.request)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: D102
         self.buffer += data
         if not self.head:
             head, found, rest = self.buffer.partition(b"\r\n\r\n")
@@ -176,7 +178,7 @@ class Reader(asyncio.Protocol):
         if ended:
             self._end()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
         if not self.done.done():
             self.done.set_exception(ConnectionError(f"cut short: {error}"))
 
