@@ -178,18 +178,3 @@ async def test_a_damaged_model_is_listed_and_refused(home: Any) -> None:
         with pytest.raises(UserError):
             await complete(engines, HELLO, model="broken")
         assert {m.id: m.state for m in engines.models()}["broken"] == "failed"
-
-
-async def test_safetensors_without_a_gpu(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = home / "models" / "tensors"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"x")
-    from colosse.core.machine import Machine
-    from colosse.engines import vllm
-
-    here = Machine(cpus=2, cpu="", memory_total=1 << 33, memory_available=1 << 33, gpus=(), system="")
-    monkeypatch.setattr(vllm, "machine", lambda: here)
-    async with Engines(settings()) as engines:
-        with pytest.raises(UnavailableError, match="needs a GPU"):
-            await engines.ensure("tensors")

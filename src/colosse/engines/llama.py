@@ -197,9 +197,8 @@ def main() -> int:
     os.dup2(2, 1)  # whatever the library prints is log, not protocol
     try:
         serve(options, announce)
-    except (RuntimeError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the log
-        return 1
+    except RuntimeError:
+        return 1  # llama.cpp's own log has the reason; the exception only says that there is one
     return 0
 
 
