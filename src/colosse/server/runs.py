@@ -77,13 +77,13 @@ class _Tally:
     last: float = 0.0
     usage: Usage | None = None
 
-    def as_usage(self) -> schema.Usage | None:
+    def as_usage(self) -> schema.MessageUsage | None:
         """For the message; None when the engine counted no tokens."""
         if self.usage is None:
             return None
         tokens = self.usage.completion_tokens
         seconds = self.last - (self.first or self.last)
-        return schema.Usage(
+        return schema.MessageUsage(
             prompt_tokens=self.usage.prompt_tokens,
             completion_tokens=tokens,
             ttft_ms=None if self.first is None else round((self.first - self.start) * 1000, 1),

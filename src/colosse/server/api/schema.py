@@ -61,7 +61,7 @@ class SessionIn(In):
     key: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Usage(Out):
+class MessageUsage(Out):
     """What an answer took."""
 
     prompt_tokens: int
@@ -95,7 +95,7 @@ class Message(Out):
     model: str
     run_id: str | None
     error: str
-    usage: Usage | None
+    usage: MessageUsage | None
     created_at: Moment
 
 
