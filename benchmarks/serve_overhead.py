@@ -12,7 +12,8 @@ ratios to the direct way, with their quartiles.
     python benchmarks/serve_overhead.py                       # the 0.5 B model, about 20 minutes on two cores
     python benchmarks/serve_overhead.py --rounds 3 --streams 1,4 --without-litellm --json overhead.json
 
-Phases: `prefill`, long prompts answered by one token; `decode`, short prompts answered by many. A process's CPU time
+Phases: `first`, short prompts answered by one token, twenty in a row, for the time to the first token; `prefill`, long
+prompts answered by one token; `decode`, short prompts answered by many. A process's CPU time
 per token is measured too: it does not depend on what else the machine does.
 """
 
@@ -27,6 +28,7 @@ import os
 import platform
 import random
 import secrets
+import signal
 import socket
 import statistics
 import subprocess
@@ -72,7 +74,7 @@ class Batch:
     Attributes:
         ttft_ms: median time to the first token.
         tpot_ms: median time per further token; 0 when there was one token.
-        tokens_per_s: of prompts in the prefill phase, of answers in the decode phase, all streams together.
+        tokens_per_s: of answers in the decode phase, else of prompts; all streams together.
         cpu_ms: CPU time of the process between us and the engine, per token answered.
     """
 
@@ -88,11 +90,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Phase:
-    """Lengths in tokens; `prompt` is what its words come to, roughly."""
+    """Lengths in tokens; `prompt` is what its words come to, roughly. `requests` are made by all streams together."""
 
     name: str
     prompt: int
     answer: int
+    requests: int = 1
 
 
 def free_port() -> int:
@@ -244,13 +247,17 @@ def cpu_seconds(pid: int) -> float:
 
 
 async def batch(http: aiohttp.ClientSession, way: Way, model: str, phase: Phase, streams: int, round: int) -> Batch:
-    """Ask `streams` times at once."""
-    texts = [prompt(phase, round, phase.name, streams, i, way.name) for i in range(streams)]
+    """Ask `streams` times at once, as often as the phase wants."""
+    repeats = range(max(1, phase.requests // streams))
+    texts = [[prompt(phase, round, phase.name, streams, i, k, way.name) for i in range(streams)] for k in repeats]
     cpu, start = cpu_seconds(way.pid), time.perf_counter()
-    answers = await asyncio.gather(*(ask(http, way, model, phase, text) for text in texts))
+    answers = []
+    for at_once in texts:
+        answers += await asyncio.gather(*(ask(http, way, model, phase, text) for text in at_once))
     wall = time.perf_counter() - start
     cpu = cpu_seconds(way.pid) - cpu
-    tokens = sum(a[2] for a in answers) if phase.name == "prefill" else phase.answer * streams
+    answered = phase.answer * len(answers)
+    tokens = answered if phase.answer > 1 else sum(a[2] for a in answers)
     return Batch(
         way=way.name,
         phase=phase.name,
@@ -259,7 +266,7 @@ async def batch(http: aiohttp.ClientSession, way: Way, model: str, phase: Phase,
         ttft_ms=1000 * statistics.median(a[0] for a in answers),
         tpot_ms=1000 * statistics.median((a[1] - a[0]) / max(1, phase.answer - 1) for a in answers),
         tokens_per_s=tokens / wall,
-        cpu_ms=1000 * cpu / (phase.answer * streams),
+        cpu_ms=1000 * cpu / answered,
     )
 
 
@@ -329,19 +336,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--gguf", type=Path, help=f"weights; the installed {MODEL} when not given")
     parser.add_argument("--streams", default="1,4,16", help="numbers of requests at once")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--prompt", type=int, default=512, help="tokens of a prompt in the prefill phase, roughly")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--prompt", type=int, default=256, help="tokens of a prompt in the prefill phase, roughly")
     parser.add_argument("--answer", type=int, default=64, help="tokens of an answer in the decode phase")
     parser.add_argument("--without-litellm", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/colosse-benchmarks"), help="where LiteLLM goes")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that the children are ended
     streams = [int(n) for n in options.streams.split(",")]
     gguf = options.gguf or ModelStore(load_settings().value).get(MODEL).path
     cache = options.cache.expanduser()
     folder = cache / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
-    phases = [Phase("prefill", options.prompt, 1), Phase("decode", 24, options.answer)]
+    phases = [Phase("first", 24, 1, 20), Phase("prefill", options.prompt, 1), Phase("decode", 24, options.answer)]
     length = -(-(2 * options.prompt + options.answer) // 256) * 256
     with contextlib.ExitStack() as stack:
         direct, told = stack.enter_context(engine(gguf, MODEL, max(streams), length, folder))

@@ -99,6 +99,8 @@ def scripted(shared: tuple[Live, Scripted]) -> Scripted:
         (RESPOND, {"input": "hi", "background": True, "stream": True}, "stream", "by its id"),
         (RESPOND, {"input": "hi", "previous_response_id": "resp_none"}, "previous_response_id", "resp_none"),
         (RESPOND, {"input": "hi", "n": 2}, "n", "not supported"),
+        (RESPOND, {"input": "hi", "conversation": "conv_1"}, "conversation", "previous_response_id"),
+        (RESPOND, {"input": "hi", "prompt": {"id": "pmpt_1"}}, "prompt", "not supported"),
         (RESPOND, {"input": "hi", "stop": 5}, "stop", "string"),
         (RESPOND, {"input": [{"type": "reasoning"}]}, "messages", "at least 1"),
         (RESPOND, {"input": "hi", "instruction": "x"}, "instruction", "did you mean 'instructions'?"),

@@ -66,7 +66,7 @@ def test_dimensions_keeps_the_first_ones_at_length_one(live: Live) -> None:
     assert short == pytest.approx([x / math.hypot(*whole[:3]) for x in whole[:3]])
 
 
-def test_leaving_an_embedding_cancels_it(live: Live, scripted: Scripted) -> None:
+def test_an_engine_that_cannot_embed_is_a_server_error(live: Live, scripted: Scripted) -> None:
     scripted.fail(500, "no")
     with pytest.raises(openai.InternalServerError):
         live.client.embeddings.create(model=scripted.model, input="x")

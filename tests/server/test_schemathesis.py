@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -25,11 +27,13 @@ CHECKS: Any = (
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
 )
 
 schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +47,37 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     engine.stop()
 
 
-@schema.parametrize()
-@settings(
-    max_examples=25,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_routes_keep_to_their_description(case: Any, live: Live) -> None:
+OPTIONS: Any = {
+    "derandomize": True,
+    "database": None,
+    "deadline": None,
+    "phases": [Phase.explicit, Phase.generate],
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+def check(case: Any, live: Live) -> None:
+    """Send the request and hold the answer against the document."""
     case.call_and_validate(base_url=live.url, checks=CHECKS, headers={"origin": live.url}, timeout=20)
+
+
+@schema.parametrize()
+@settings(max_examples=25, **OPTIONS)
+def test_routes_keep_to_their_description(case: Any, live: Live) -> None:
+    check(case, live)
+
+
+@schema.include(path_regex="_id}").parametrize()
+@settings(max_examples=6, **OPTIONS)
+def test_routes_keep_to_their_description_where_there_is_something(case: Any, live: Live) -> None:
+    case.path_parameters |= {name: id for name, id in things(live).items() if name in case.path_parameters}
+    check(case, live)
+
+
+def things(live: Live) -> dict[str, str]:
+    """One of everything that a path can name."""
+    origin = {"origin": live.url}
+    thread = live.http.post("/api/threads", json={}, headers=origin).json()["id"]
+    run = live.http.post(f"/api/threads/{thread}/runs", json={"content": "hi"}, headers=origin).json()["run"]["id"]
+    response = live.post("/responses", {"input": "hi", "background": True}).json()["id"]
+    return {"thread_id": thread, "run_id": run, "response_id": response, "model_id": "scripted"}

@@ -19,7 +19,15 @@ router = APIRouter(tags=["runs"], responses=ERROR_RESPONSES)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events `snapshot` (`Snapshot`), `delta` (`Delta`) and last `done` (`Done`).",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {
+            "text/event-stream": {
+                "itemSchema": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                    "required": ["event", "data"],
+                },
+            }
+        },
     }
 }
 
