@@ -165,8 +165,10 @@ async def test_closing_while_answers_are_under_way(scripted: Scripted, scripted_
 async def test_a_damaged_model_is_listed_and_refused(home: Any) -> None:
     models = home / "models"
     models.mkdir(parents=True)
-    (models / "broken.gguf").write_bytes(b"GGUF" + b"\0" * 100)
     (models / "empty.gguf").touch()
+    async with Engines(settings()) as engines:
+        assert [(m.id, m.state) for m in engines.models()] == [("empty", "failed")]
+    (models / "broken.gguf").write_bytes(b"GGUF" + b"\0" * 100)
     async with Engines(settings()) as engines:
         states = {m.id: m.state for m in engines.models()}
         assert states == {"broken": "available", "empty": "failed"}

@@ -54,6 +54,7 @@ class Engines:
         self._http: aiohttp.ClientSession | None = None
         self._pool: Pool | None = None
         self._idle = asyncio.Event()
+        self._auto: tuple[set[str], str] | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -103,12 +104,14 @@ class Engines:
         if self.settings.model != AUTO:
             return self.settings.model
         installed = {model.id for model in self.store.installed() if not model.problem}
-        if installed and (chosen := resolve_auto(self.settings, self.store)) in installed:
-            return chosen
+        if self._auto is None or self._auto[0] != installed:  # kept: it looks at the machine, which takes a while
+            self._auto = (installed, resolve_auto(self.settings, self.store))
+        if self._auto[1] in installed:
+            return self._auto[1]
         offered = [name for remote in self._remotes for name in remote.endpoint.served]
         if name := next(iter([*offered, *sorted(installed)]), ""):
             return name
-        hint = f"colosse models pull {resolve_auto(self.settings, self.store)}"
+        hint = f"colosse models pull {self._auto[1]}"
         raise NotFoundError("no model is installed and no endpoint is configured", hint=hint, code="model_not_found")
 
     def models(self) -> list[ModelInfo]:
@@ -121,10 +124,10 @@ class Engines:
         for model in self.store.installed():
             if model.id not in found or found[model.id].state == "failed":
                 found[model.id] = self._info(model)
+        default = ""
         with contextlib.suppress(NotFoundError):
             default = self.default_model
-            return sorted(found.values(), key=lambda m: (m.id != default, m.id))
-        return []
+        return sorted(found.values(), key=lambda m: (m.id != default, m.id))
 
     def _info(self, model: InstalledModel) -> ModelInfo:
         engine = self._locals.get(LocalEngine.key(model.id, "generate"))
@@ -135,7 +138,7 @@ class Engines:
             state="failed" if model.problem else "available",
             engine="vllm" if model.entry.format == "safetensors" else "llama.cpp",
             max_model_len=model.entry.max_model_len or None,
-            capabilities=["completions", "embeddings", *model.entry.capabilities],
+            capabilities=sorted({"completions", "embeddings", *model.entry.capabilities}),
             error=model.problem,
         )
 
