@@ -12,6 +12,8 @@ export interface Prefs {
   theme: Theme;
   sidebar: boolean;
   model: string;
+  /** Logged in with a key, so that one can log out; the cookie itself is out of a script's reach. */
+  session: boolean;
 }
 
 const PREFIX = 'colosse.';
@@ -48,6 +50,7 @@ export const prefs = createStore<Prefs>({
   theme: THEMES.find((theme) => theme === recall('theme')) ?? 'system',
   sidebar: recall('sidebar') !== 'closed',
   model: recall('model'),
+  session: recall('session') !== '',
 });
 
 export function setLanguage(language: Language): void {
@@ -68,6 +71,11 @@ export function setSidebar(sidebar: boolean): void {
 export function setPreferredModel(model: string): void {
   remember('model', model);
   prefs.set({ model });
+}
+
+export function setSession(session: boolean): void {
+  remember('session', session ? 'yes' : '');
+  prefs.set({ session });
 }
 
 /** What was being written in a thread (`null`: in a new one) and not sent. */

@@ -254,12 +254,26 @@ export interface components {
             run_id: string | null;
             /** Error */
             error: string;
-            usage: components["schemas"]["Usage"] | null;
+            usage: components["schemas"]["MessageUsage"] | null;
             /**
              * Created At
              * Format: date-time
              */
             created_at: string;
+        };
+        /**
+         * MessageUsage
+         * @description What an answer took.
+         */
+        MessageUsage: {
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Ttft Ms */
+            ttft_ms: number | null;
+            /** Tokens Per Second */
+            tokens_per_second: number | null;
         };
         /**
          * ModelInfo
@@ -491,20 +505,6 @@ export interface components {
             thread: components["schemas"]["Thread"];
             /** Messages */
             messages: components["schemas"]["Message"][];
-        };
-        /**
-         * Usage
-         * @description What an answer took.
-         */
-        Usage: {
-            /** Prompt Tokens */
-            prompt_tokens: number;
-            /** Completion Tokens */
-            completion_tokens: number;
-            /** Ttft Ms */
-            ttft_ms: number | null;
-            /** Tokens Per Second */
-            tokens_per_second: number | null;
         };
         /**
          * UserOut
@@ -991,7 +991,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": unknown;
                 };
             };
             /** @description The request is wrong; `param` names the field. */

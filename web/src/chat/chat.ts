@@ -3,7 +3,7 @@
 import { ApiError, api, randomKey } from '../api/client';
 import { follow, pause } from '../api/follow';
 import type { Done, Message, RunIn, State, Thread } from '../api/types';
-import { prefs, setPreferredModel } from '../prefs';
+import { prefs, setPreferredModel, setSession } from '../prefs';
 import { createStore } from './store';
 import { leafBelow, type Messages } from './tree';
 
@@ -89,12 +89,14 @@ export async function connect(): Promise<void> {
 
 export async function logIn(key: string): Promise<void> {
   await api.logIn(key);
+  setSession(true);
   await connect();
 }
 
 export async function logOut(): Promise<void> {
   await attempt(async () => {
     await api.logOut();
+    setSession(false);
     detach();
     chat.set({ ...NOTHING, threads: [], listed: false, cursor: null, server: null, phase: 'starting' });
     await connect();

@@ -223,9 +223,8 @@ function RenameRow({ thread, onDone }: { thread: Thread; onDone: () => void }) {
 function Settings() {
   const { t, language } = useWords();
   const theme = useStore(prefs, (value) => value.theme);
-  const server = useStore(chat, (value) => value.server);
-  const name = server?.user.name ?? '';
-  const local = server?.user.id === 'local';
+  const session = useStore(prefs, (value) => value.session);
+  const version = useStore(chat, (value) => value.server?.version ?? '');
   return (
     <div className="sidebar-bottom">
       <Menu
@@ -234,7 +233,7 @@ function Settings() {
         button={
           <>
             <GearIcon />
-            <span>{local ? t('settings.label') : name}</span>
+            <span>{t('settings.label')}</span>
           </>
         }
       >
@@ -256,7 +255,7 @@ function Settings() {
                 {value === theme && <CheckIcon />}
               </MenuItem>
             ))}
-            {!local && (
+            {session && (
               <>
                 <hr />
                 <MenuItem
@@ -269,7 +268,7 @@ function Settings() {
                 </MenuItem>
               </>
             )}
-            <p className="menu-title">{t('settings.version', { version: server?.version ?? '' })}</p>
+            <p className="menu-title">{t('settings.version', { version })}</p>
           </>
         )}
       </Menu>
