@@ -133,6 +133,14 @@ class Rig:
             await asyncio.sleep(0.05)
         raise RuntimeError(f"{url} does not answer:\n{self.log.read_text()[-3000:]}")
 
+    async def until_ready(self) -> None:
+        """Wait until the model answers again: a circuit breaker, or a real engine that loads, takes a moment."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (await self.http.get("/health")).json()["state"] != "ready":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the model does not come back:\n{self.log.read_text()[-3000:]}")
+            await asyncio.sleep(0.05)
+
     def children(self) -> list[psutil.Process]:
         """Every process that the server has started."""
         assert self.server is not None
@@ -163,10 +171,11 @@ class Rig:
 
 async def one_round(rig: Rig, tally: Tally, victim: str, chance: random.Random, questions: int = 3) -> None:
     """Ask, kill, start again, look."""
+    await rig.until_ready()
     asked = await asyncio.gather(*(rig.ask(f"round {tally.rounds} question {n}") for n in range(questions)))
     tally.questions += len(asked)
     readers = [asyncio.create_task(rig.read(each)) for each in asked]
-    await asyncio.sleep(chance.uniform(0.0, 1.5 if rig.gguf is None else 3.0))
+    await asyncio.sleep(chance.uniform(0.0, 1.5))
     assert rig.server is not None
     children = rig.children()
     if victim == "server":

@@ -139,8 +139,13 @@ async def test_wrong_addresses(http: httpx2.AsyncClient, method: str, path: str,
     response = await http.request(method, path)
     assert response.status_code == status, response.text
     code(response)
-    if status == 405:
-        assert response.headers["allow"]
+
+
+async def test_an_address_names_its_methods(http: httpx2.AsyncClient) -> None:
+    for path, methods in (("/api/threads", "GET, POST"), ("/api/threads/x", "GET, PATCH, DELETE"), ("/health", "GET")):
+        response = await http.put(path)
+        assert (response.status_code, response.headers["allow"]) == (405, methods)
+        assert f"try {methods}" in response.json()["error"]["message"]
 
 
 async def test_headers_of_every_answer(http: httpx2.AsyncClient) -> None:

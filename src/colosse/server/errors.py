@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from colosse.core.errors import ColosseError, NotFoundError, UserError
 
@@ -82,6 +83,8 @@ def install_error_handlers(app: FastAPI) -> None:
             return error_response(error.__cause__)
         response = error_response(_from_http(request, error))
         response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["allow"] = _allowed(request)
         return response
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -111,14 +114,23 @@ def _from_http(request: Request, error: HTTPException) -> ColosseError:
     if error.status_code == 404:
         return NotFoundError(f"nothing is at {request.method} {request.url.path[:200]}")
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        return MethodNotAllowedError(
-            f"{request.method} is not possible at {request.url.path[:200]}", hint=f"try {allowed}"
-        )
+        hint = f"try {_allowed(request)}"
+        return MethodNotAllowedError(f"{request.method} is not possible at {request.url.path[:200]}", hint=hint)
     kind = UserError if error.status_code < 500 else ColosseError
     converted = kind(str(error.detail))
     converted.status = error.status_code
     return converted
+
+
+def _allowed(request: Request) -> str:
+    """Every method that this address has; the framework names only those of the first route that matches."""
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in methods
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 def _encodable(value: Any) -> Any:

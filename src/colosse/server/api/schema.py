@@ -134,13 +134,20 @@ class ThreadIn(In):
     system: System = ""
 
 
-class ThreadPatch(In):
-    """Changes to a thread; what is absent stays."""
+def _no_default(field: dict[str, Any]) -> None:
+    field.pop("default", None)
 
-    title: Title | None = None
-    model: Name | None = None
-    system: System | None = None
-    head_id: Annotated[str, Field(max_length=64)] | None = None
+
+_ABSENT: Any = Field(default=None, json_schema_extra=_no_default)
+
+
+class ThreadPatch(In):
+    """Changes to a thread; what is absent stays, and null is nothing that a field can be."""
+
+    title: Title = _ABSENT
+    model: Name = _ABSENT
+    system: System = _ABSENT
+    head_id: Annotated[str, Field(max_length=64)] = _ABSENT
 
 
 class Params(In):

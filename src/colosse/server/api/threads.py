@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from colosse.core.errors import NotFoundError, UserError
+from colosse.core.errors import NotFoundError
 from colosse.server.api import schema
 from colosse.server.auth import ChatPrincipal, ReadPrincipal
 from colosse.server.errors import ERROR_RESPONSES
@@ -59,10 +59,8 @@ async def update_thread(
     async with services.store.write() as session:
         thread = await get_owned(session, Thread, thread_id, principal.user_id, lock=True)
         for name, value in body.model_dump(exclude_unset=True).items():
-            if value is None:
-                raise UserError(f"'{name}' cannot be null", hint="leave it out to keep it", param=name)
             setattr(thread, name, value)
-        if body.head_id is not None:
+        if "head_id" in body.model_fields_set:
             head = await get_owned(session, Message, body.head_id, principal.user_id)
             if head.thread_id != thread.id:
                 raise NotFoundError(f"no message {body.head_id[:64]!r} in this thread", param="head_id")
