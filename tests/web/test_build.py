@@ -65,6 +65,14 @@ def test_the_lock_names_no_host_but_the_registry() -> None:
     assert all("integrity" in entry for name, entry in packages.items() if name)
 
 
+def test_the_lock_is_whole_on_every_platform() -> None:
+    """Where a registry lacks one platform's package, npm leaves it out of the lock and `npm ci` fails everywhere."""
+    packages = json.loads((WEB / "package-lock.json").read_text())["packages"]
+    locked = {name.rpartition("node_modules/")[2] for name in packages}
+    wanted = {name for entry in packages.values() for name in entry.get("optionalDependencies", {})}
+    assert wanted - locked == set()
+
+
 def test_types_are_those_of_the_server(tmp_path: Path) -> None:
     """`npm run api` would change nothing."""
     tools = f"{ROOT / '.cache/node/bin'}{os.pathsep}{os.environ['PATH']}"
