@@ -17,8 +17,9 @@ SOURCE = "def double(x):\n    return x + 2\n\n\ndef half(x):\n    return x / 2\n
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (GOOD, ("def double(x):\n    return 2 * x\n", "Here it is: It doubles.")),
+        (GOOD, ("def double(x):\n    return 2 * x\n", "It doubles.")),
         ("x = 1", ("x = 1", "")),
+        ("First:\n```\na\n```", ("a\n", "First:")),
         ("```\na\n```\nor\n```py\nlonger code\n```", ("longer code\n", "or")),
         ("~~~c\nint x;\n~~~", ("int x;\n", "")),
         ("```python\ncut = 'off", ("cut = 'off\n", "")),
@@ -58,7 +59,7 @@ async def test_write(scripted: Scripted, client: Engines) -> None:
     scripted.reply = GOOD
     result = await code.write(client, "double a number")
     assert result.answer == "def double(x):\n    return 2 * x\n"
-    assert result.note == "Here it is: It doubles."
+    assert result.note == "It doubles."
     assert (result.verified, result.failed) == (False, [])
     assert [c.name for c in result.checks] == ["complete", "not_empty", "code_block", "syntax"]
     assert "Python" in scripted.requests[0].body["messages"][1]["content"]

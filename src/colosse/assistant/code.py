@@ -76,13 +76,13 @@ def language_of_file(name: str) -> str:
 
 
 def extract(text: str) -> tuple[str, str]:
-    """(code, what was said around it) of a model's answer: its longest code block, or all of it when it has none."""
+    """(code, what was said after it, or else before) of an answer: its longest code block, or all of it without one."""
     blocks = list(_BLOCK.finditer(text))
     if not blocks:
         return text.strip(), ""
     best = max(blocks, key=lambda block: len(block[3]))
-    said = (text[: best.start()] + text[best.end() :]).strip()
-    return best[3].strip("\n") + "\n", re.sub(r"\s*\n\s*", " ", _BLOCK.sub("", said)).strip()
+    around = (_BLOCK.sub("", part).strip() for part in (text[best.end() :], text[: best.start()]))
+    return best[3].strip("\n") + "\n", re.sub(r"\s*\n\s*", " ", next(filter(None, around), ""))
 
 
 def check_syntax(code: str, language: str) -> list[Check]:
