@@ -33,12 +33,18 @@ def document() -> dict[str, Any]:
         if name not in used:
             used[name] = known[name]
             names += _references(known[name])
-    return {
-        "openapi": whole["openapi"],
-        "info": {"title": "Colosse", "version": "0"},
-        "paths": paths,
-        "components": {"schemas": dict(sorted(used.items()))},
-    }
+    parts = _shape({"paths": paths, "components": {"schemas": dict(sorted(used.items()))}})
+    return {"openapi": whole["openapi"], "info": {"title": "Colosse", "version": "0"}, **parts}
+
+
+def _shape(part: Any) -> Any:
+    """`part` without its prose: types do not change when words do. (A property may have one of these names.)"""
+    if isinstance(part, list):
+        return [_shape(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    prose = ("description", "summary", "title")
+    return {name: _shape(value) for name, value in part.items() if not (name in prose and isinstance(value, str))}
 
 
 def _references(part: Any) -> list[str]:

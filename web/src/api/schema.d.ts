@@ -11,10 +11,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * State
-         * @description Version, user, models and limits.
-         */
         get: operations["getState"];
         put?: never;
         post?: never;
@@ -33,15 +29,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Log In
-         * @description Exchange an API key for a cookie that scripts of a page cannot read.
-         */
         post: operations["logIn"];
-        /**
-         * Log Out
-         * @description End the browser's session.
-         */
         delete: operations["logOut"];
         options?: never;
         head?: never;
@@ -55,16 +43,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List Threads
-         * @description Threads, the last changed first.
-         */
         get: operations["listThreads"];
         put?: never;
-        /**
-         * Create Thread
-         * @description Begin a conversation.
-         */
         post: operations["createThread"];
         delete?: never;
         options?: never;
@@ -79,24 +59,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Get Thread
-         * @description A conversation with every branch of it.
-         */
         get: operations["getThread"];
         put?: never;
         post?: never;
-        /**
-         * Delete Thread
-         * @description Delete it with its messages and stop its runs.
-         */
         delete: operations["deleteThread"];
         options?: never;
         head?: never;
-        /**
-         * Update Thread
-         * @description Rename it, choose its model or instructions, or show another branch.
-         */
         patch: operations["updateThread"];
         trace?: never;
     };
@@ -109,10 +77,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Start Run
-         * @description Ask, or have a question answered again. The question is on the disk when this returns.
-         */
         post: operations["startRun"];
         delete?: never;
         options?: never;
@@ -127,17 +91,9 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Get Run
-         * @description How a run is doing.
-         */
         get: operations["getRun"];
         put?: never;
         post?: never;
-        /**
-         * Stop Run
-         * @description Stop a run; what it said is kept. Stopping one that has ended changes nothing.
-         */
         delete: operations["stopRun"];
         options?: never;
         head?: never;
@@ -151,10 +107,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Get Run Events
-         * @description What a run says, from the event after `Last-Event-ID` or else from its beginning.
-         */
         get: operations["getRunEvents"];
         put?: never;
         post?: never;
@@ -168,352 +120,153 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /**
-         * Delta
-         * @description Event `delta`: text to append.
-         */
         Delta: {
-            /**
-             * Content
-             * @default
-             */
+            /** @default  */
             content: string;
-            /**
-             * Reasoning
-             * @default
-             */
+            /** @default  */
             reasoning: string;
         };
-        /**
-         * Done
-         * @description Event `done`, the last: how it ended.
-         */
         Done: {
             run: components["schemas"]["Run"];
             message: components["schemas"]["Message"];
         };
-        /**
-         * ErrorBody
-         * @description Body of every answer that is not a success.
-         */
         ErrorBody: {
             error: components["schemas"]["ErrorDetail"];
         };
-        /**
-         * ErrorDetail
-         * @description What went wrong.
-         */
         ErrorDetail: {
-            /** Message */
             message: string;
-            /** Type */
             type: string;
-            /** Param */
             param: string | null;
-            /** Code */
             code: string | null;
         };
-        /**
-         * Limits
-         * @description What this server refuses.
-         */
         Limits: {
-            /** Max Body Bytes */
             max_body_bytes: number;
-            /** Max Concurrent Runs */
             max_concurrent_runs: number;
         };
-        /**
-         * Message
-         * @description One row of a conversation.
-         */
         Message: {
-            /** Id */
             id: string;
-            /** Thread Id */
             thread_id: string;
-            /** Parent Id */
             parent_id: string | null;
-            /**
-             * Role
-             * @enum {string}
-             */
+            /** @enum {string} */
             role: "user" | "assistant";
-            /** Content */
             content: string;
-            /** Reasoning */
             reasoning: string;
-            /**
-             * Status
-             * @enum {string}
-             */
+            /** @enum {string} */
             status: "complete" | "running" | "stopped" | "interrupted" | "failed";
-            /** Model */
             model: string;
-            /** Run Id */
             run_id: string | null;
-            /** Error */
             error: string;
             usage: components["schemas"]["MessageUsage"] | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
         };
-        /**
-         * MessageUsage
-         * @description What an answer took.
-         */
         MessageUsage: {
-            /** Prompt Tokens */
             prompt_tokens: number;
-            /** Completion Tokens */
             completion_tokens: number;
-            /** Ttft Ms */
             ttft_ms: number | null;
-            /** Tokens Per Second */
             tokens_per_second: number | null;
         };
-        /**
-         * ModelInfo
-         * @description A model that can be asked for by name.
-         *
-         *     Attributes:
-         *         id: its name.
-         *         state: `ready`, `loading`, `available` (installed, loads on first use), `failed`.
-         *         engine: `llama.cpp`, `vllm`, or the endpoint's name.
-         *         max_model_len: context in tokens of one request, when known.
-         *         capabilities: of `chat`, `completions`, `embeddings`, `tools`, `vision`.
-         *         error: why it failed.
-         */
         ModelInfo: {
-            /** Id */
             id: string;
-            /**
-             * State
-             * @enum {string}
-             */
+            /** @enum {string} */
             state: "ready" | "loading" | "available" | "failed";
-            /** Engine */
             engine: string;
-            /** Max Model Len */
             max_model_len?: number | null;
             /**
-             * Capabilities
              * @default [
              *       "chat",
              *       "completions"
              *     ]
              */
             capabilities: string[];
-            /**
-             * Error
-             * @default
-             */
+            /** @default  */
             error: string;
         };
-        /**
-         * Params
-         * @description Sampling options; what is absent is the engine's default.
-         */
         Params: {
-            /** Temperature */
             temperature?: number | null;
-            /** Top P */
             top_p?: number | null;
-            /** Top K */
             top_k?: number | null;
-            /** Min P */
             min_p?: number | null;
-            /** Max Tokens */
             max_tokens?: number | null;
-            /** Seed */
             seed?: number | null;
-            /** Stop */
             stop?: string[] | null;
-            /** Presence Penalty */
             presence_penalty?: number | null;
-            /** Frequency Penalty */
             frequency_penalty?: number | null;
         };
-        /**
-         * Run
-         * @description One generation.
-         */
         Run: {
-            /** Id */
             id: string;
-            /** Thread Id */
             thread_id: string;
-            /** Message Id */
             message_id: string;
-            /**
-             * Status
-             * @enum {string}
-             */
+            /** @enum {string} */
             status: "complete" | "running" | "stopped" | "interrupted" | "failed";
-            /** Model */
             model: string;
-            /** Error */
             error: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /** Finished At */
             finished_at: string | null;
         };
-        /**
-         * RunIn
-         * @description A question (`content`), or a request to answer `parent_id`, a user message, again.
-         *
-         *     With `content`: the question goes below `parent_id`; absent, below the thread's head; null, as a new root.
-         *     Without: absent `parent_id` means the question that the thread's head answers.
-         */
         RunIn: {
-            /** Content */
             content?: string | null;
-            /** Parent Id */
             parent_id?: string | null;
-            /**
-             * Model
-             * @default
-             */
+            /** @default  */
             model: string;
             /** @default {} */
             params: components["schemas"]["Params"];
         };
-        /**
-         * RunStarted
-         * @description A run that began, the question it answers and the message it fills.
-         */
         RunStarted: {
             run: components["schemas"]["Run"];
             user_message: components["schemas"]["Message"];
             message: components["schemas"]["Message"];
         };
-        /**
-         * SessionIn
-         * @description Logging in.
-         */
         SessionIn: {
-            /** Key */
             key: string;
         };
-        /**
-         * Snapshot
-         * @description Event `snapshot`: everything so far.
-         */
         Snapshot: {
-            /** Content */
             content: string;
-            /** Reasoning */
             reasoning: string;
         };
-        /**
-         * State
-         * @description What the page needs to know at its start. `default_model` is null when there is no model yet.
-         */
         State: {
-            /** Version */
             version: string;
             user: components["schemas"]["UserOut"];
-            /** Default Model */
             default_model: string | null;
-            /** Models */
             models: components["schemas"]["ModelInfo"][];
             limits: components["schemas"]["Limits"];
         };
-        /**
-         * Thread
-         * @description A conversation; `head_id` is the message that ends the branch being shown.
-         */
         Thread: {
-            /** Id */
             id: string;
-            /** Title */
             title: string;
-            /** Model */
             model: string;
-            /** System */
             system: string;
-            /** Head Id */
             head_id: string | null;
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /**
-             * Updated At
-             * Format: date-time
-             */
+            /** Format: date-time */
             updated_at: string;
         };
-        /**
-         * ThreadIn
-         * @description A new thread. An empty model means the default one.
-         */
         ThreadIn: {
-            /**
-             * Title
-             * @default
-             */
+            /** @default  */
             title: string;
-            /**
-             * Model
-             * @default
-             */
+            /** @default  */
             model: string;
-            /**
-             * System
-             * @default
-             */
+            /** @default  */
             system: string;
         };
-        /**
-         * ThreadPage
-         * @description Threads, the last changed first.
-         */
         ThreadPage: {
-            /** Items */
             items: components["schemas"]["Thread"][];
-            /** Next Cursor */
             next_cursor: string | null;
         };
-        /**
-         * ThreadPatch
-         * @description Changes to a thread; what is absent stays.
-         */
         ThreadPatch: {
-            /** Title */
-            title?: string | null;
-            /** Model */
-            model?: string | null;
-            /** System */
-            system?: string | null;
-            /** Head Id */
-            head_id?: string | null;
+            title?: string;
+            model?: string;
+            system?: string;
+            head_id?: string;
         };
-        /**
-         * ThreadWithMessages
-         * @description A thread and its whole tree, oldest first.
-         */
         ThreadWithMessages: {
             thread: components["schemas"]["Thread"];
-            /** Messages */
             messages: components["schemas"]["Message"][];
         };
-        /**
-         * UserOut
-         * @description Who is asking.
-         */
         UserOut: {
-            /** Id */
             id: string;
-            /** Name */
             name: string;
         };
     };
@@ -534,7 +287,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -543,7 +295,6 @@ export interface operations {
                     "application/json": components["schemas"]["State"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -552,7 +303,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -576,7 +326,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -585,7 +334,6 @@ export interface operations {
                     "application/json": components["schemas"]["UserOut"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -594,7 +342,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -614,14 +361,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -630,7 +375,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -653,7 +397,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -662,7 +405,6 @@ export interface operations {
                     "application/json": components["schemas"]["ThreadPage"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -671,7 +413,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -695,7 +436,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -704,7 +444,6 @@ export interface operations {
                     "application/json": components["schemas"]["Thread"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -713,7 +452,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -735,7 +473,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -744,7 +481,6 @@ export interface operations {
                     "application/json": components["schemas"]["ThreadWithMessages"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -753,7 +489,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -775,14 +510,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -791,7 +524,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -817,7 +549,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -826,7 +557,6 @@ export interface operations {
                     "application/json": components["schemas"]["Thread"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -835,7 +565,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -863,7 +592,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -872,7 +600,6 @@ export interface operations {
                     "application/json": components["schemas"]["RunStarted"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -881,7 +608,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -903,7 +629,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -912,7 +637,6 @@ export interface operations {
                     "application/json": components["schemas"]["Run"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -921,7 +645,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -943,7 +666,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -952,7 +674,6 @@ export interface operations {
                     "application/json": components["schemas"]["Run"];
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -961,7 +682,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
@@ -985,7 +705,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events `snapshot` (`Snapshot`), `delta` (`Delta`) and last `done` (`Done`). */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -994,7 +713,6 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description The request is wrong; `param` names the field. */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
@@ -1003,7 +721,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description An engine failed or is not there. */
             "5XX": {
                 headers: {
                     [name: string]: unknown;
