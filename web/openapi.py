@@ -38,7 +38,7 @@ def document() -> dict[str, Any]:
 
 
 def _shape(part: Any) -> Any:
-    """`part` without its prose: types do not change when words do. (A property may have one of these names.)"""
+    """`part` without its prose: types do not change when words do. A property may have one of these names, too."""
     if isinstance(part, list):
         return [_shape(item) for item in part]
     if not isinstance(part, dict):
