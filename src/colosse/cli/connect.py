@@ -62,16 +62,17 @@ async def connect(settings: Settings, model: str | None = None) -> AsyncIterator
             await load(engines, model or "")
             yield engines
         return
+    key = os.environ.get(KEY_VARIABLE, "")
     try:
-        async with RemoteClient(f"{server.url}/v1", os.environ.get(KEY_VARIABLE, "")) as remote:
+        async with RemoteClient(f"{server.url}/v1", key) as remote:
             await load(remote, model or "")
             yield remote
     except ColosseError as error:
         if error.code != "endpoint_key":
             raise
+        what = f"refuses the key in {KEY_VARIABLE}" if key else f"wants an API key in {KEY_VARIABLE}"
         raise AuthenticationError(
-            f"the server at {server.url} wants an API key",
-            hint=f"put one into {KEY_VARIABLE}; `colosse keys create` makes them",
+            f"the server at {server.url} {what}", hint="`colosse keys create` makes one"
         ) from None
 
 
