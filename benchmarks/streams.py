@@ -120,6 +120,8 @@ class Reading:
     next_token: int = 0
     lost: int = 0
     late_ms: list[float] = field(default_factory=list)
+    first: float = 0.0
+    last: float = 0.0
     status: str = ""
 
     def add(self, text: str) -> None:
@@ -132,6 +134,8 @@ class Reading:
                 self.lost += 1
             self.next_token = int(index) + 1
             self.late_ms.append((now - int(stamp)) / 1e6)
+            self.last = now / 1e9
+            self.first = self.first or self.last
 
 
 class Reader(asyncio.Protocol):
@@ -212,10 +216,9 @@ async def read_chat(port: int, reading: Reading) -> None:
     await exchange(port, "POST", "/v1/chat/completions", on_event, body)
 
 
-async def read_run(port: int, reading: Reading, http: Any, gate: asyncio.Semaphore) -> None:
-    """A stream of the app's API: a thread, a run, its events."""
+async def read_run(port: int, reading: Reading, http: Any, gate: asyncio.Semaphore, thread: str) -> None:
+    """A stream of the app's API: a run, its events."""
     async with gate:
-        thread = (await http.post("/api/threads", json={})).raise_for_status().json()["id"]
         url = f"/api/threads/{thread}/runs"
         started = (await http.post(url, json={"content": "go"})).raise_for_status().json()
 
@@ -236,10 +239,17 @@ async def read_run(port: int, reading: Reading, http: Any, gate: asyncio.Semapho
 
 @dataclass
 class Result:
-    """One way, measured. Times in milliseconds from the engine's send to our receipt; memory in MB."""
+    """One way, measured. Times in milliseconds from the engine's send to our receipt; memory in MB.
+
+    Attributes:
+        at_once: streams that were going at the same moment, at most.
+        tokens_per_second: over the whole time, the start of the streams included.
+        server_cpu: seconds of processor per second.
+    """
 
     way: str
     streams: int
+    at_once: int
     tokens: int
     lost: int
     incomplete: int
@@ -269,9 +279,15 @@ async def measure(way: str, ports: dict[str, int], server: psutil.Process, optio
     gate = asyncio.Semaphore(32)
     port = ports["engine" if way == "direct" else "server"]
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as http:
+        threads = []
+        if way == "runs":
+            threads = [(await http.post("/api/threads", json={})).json()["id"] for _ in readings]
         watcher = asyncio.create_task(watch())
         cpu, start = sum(server.cpu_times()[:2]), time.monotonic()
-        jobs = [read_run(port, r, http, gate) if way == "runs" else read_chat(port, r) for r in readings]
+        if way == "runs":
+            jobs = [read_run(port, r, http, gate, thread) for r, thread in zip(readings, threads, strict=True)]
+        else:
+            jobs = [read_chat(port, r) for r in readings]
         for error in await asyncio.gather(*jobs, return_exceptions=True):
             if error is not None:
                 print(f"{way}: {error!r}"[:300], file=sys.stderr)
@@ -282,6 +298,7 @@ async def measure(way: str, ports: dict[str, int], server: psutil.Process, optio
     return Result(
         way=way,
         streams=options.streams,
+        at_once=max(sum(r.first <= reading.first <= r.last for r in readings) for reading in readings),
         tokens=len(late),
         lost=sum(reading.lost + expected - len(reading.late_ms) for reading in readings),
         incomplete=sum(reading.status != "complete" for reading in readings),
