@@ -25,8 +25,13 @@ _KEEP_ALIVE = b": keep-alive\n\n"
 
 
 def encode_event(id: int, name: str, data: object) -> bytes:
-    """One server-sent event."""
+    """One server-sent event.
+
+    Line breaks that only Unicode knows are escaped: the format allows them, and clients split at them all the same.
+    """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    if not text.isascii():
+        text = text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f"id: {id}\nevent: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
 
 
