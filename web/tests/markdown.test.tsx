@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { languageOf, loadHighlighter } from '../src/markdown/highlight';
 import { safeHref } from '../src/markdown/links';
 import { Markdown, unescapeEntities } from '../src/markdown/Markdown';
+import { Verbatim } from '../src/markdown/Verbatim';
 import { prefs } from '../src/prefs';
 import { expectHarmless, render } from './dom';
 import corpus from './xss.json';
@@ -89,6 +90,10 @@ describe('what markdown must not become', () => {
     expectHarmless(box);
   });
 
+  test.each(corpus)('nor, as a question, %j', async (text) => {
+    expectHarmless((await render(<Verbatim text={text} />)).box);
+  });
+
   test('the check itself sees what is harmful', () => {
     const box = document.createElement('div');
     for (const bad of ['<script></script>', '<p onclick="x"></p>', '<a href="javascript:1">x</a>', '<img src="x">']) {
@@ -96,6 +101,16 @@ describe('what markdown must not become', () => {
       expect(() => expectHarmless(box)).toThrow();
     }
   });
+});
+
+test('a question is shown as it was written, its fenced code as code', async () => {
+  const { box } = await render(
+    <Verbatim text={'Why does **this** fail?\n\n```py\nx =+ 1\n```\n\n    not code\n<b>'} />,
+  );
+  expect(box.querySelector('pre')?.textContent).toBe('x =+ 1');
+  const [before, after] = [...box.children].filter(({ tagName }) => tagName === 'SPAN');
+  expect(before?.textContent).toBe('Why does **this** fail?');
+  expect(after?.textContent).toBe('    not code\n<b>');
 });
 
 test.each([

@@ -97,7 +97,10 @@ export function Composer({ ref, threadId, busy, onSend }: Props) {
           className="send"
           aria-label={t('action.stop')}
           title={t('action.stop')}
-          onClick={() => void stop()}
+          onClick={() => {
+            field.current?.focus(); // this button is about to go
+            void stop();
+          }}
         >
           <StopIcon />
         </button>

@@ -3,6 +3,7 @@ import { chat, dismiss, isBusy, open, send } from '../chat/chat';
 import { useStore } from '../chat/store';
 import { childrenOf, pathTo } from '../chat/tree';
 import { useWords } from '../i18n';
+import { Verbatim } from '../markdown/Verbatim';
 import { navigate } from '../router';
 import { Composer, type ComposerHandle } from './Composer';
 import { Greeting, Starters } from './EmptyState';
@@ -93,7 +94,7 @@ export function Conversation() {
           {pending?.content !== undefined && (
             <article className="message user" aria-label={t('message.user')}>
               <div className="bubble" dir="auto">
-                {pending.content}
+                <Verbatim text={pending.content} />
               </div>
             </article>
           )}

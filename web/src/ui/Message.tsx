@@ -4,6 +4,7 @@ import { chat, regenerate, showVersion } from '../chat/chat';
 import { useStore } from '../chat/store';
 import { useWords, type Words } from '../i18n';
 import { Markdown } from '../markdown/Markdown';
+import { Verbatim } from '../markdown/Verbatim';
 import { useGrowing } from './Composer';
 import { CopyButton } from './CopyButton';
 import { AgainIcon, ChevronIcon, EditIcon, LeftIcon, RightIcon } from './icons';
@@ -29,7 +30,7 @@ export const Question = memo(function Question({ message, versions, busy, ask }:
       ) : (
         <>
           <div className="bubble" dir="auto">
-            {message.content}
+            <Verbatim text={message.content} />
           </div>
           <div className="tools">
             <Versions message={message} versions={versions} busy={busy} />
@@ -110,6 +111,8 @@ export const Answer = memo(function Answer({ message, versions, busy, last, ask 
   const live = useStore(chat, (value) => value.live.get(message.id));
   const running = message.status === 'running';
   const { content, reasoning } = live ?? message;
+  /** It was not finished, and nothing came after it: the ways on are spelled out. */
+  const broken = last && !running && message.status !== 'complete';
   const again = () => message.parent_id && void regenerate(message.parent_id);
   return (
     <article className="message assistant" aria-label={t('message.assistant')} aria-busy={running}>
@@ -123,7 +126,7 @@ export const Answer = memo(function Answer({ message, versions, busy, last, ask 
       {!running && (
         <>
           <Outcome message={message} />
-          {last && message.status !== 'complete' && (
+          {broken && (
             <div className="ways-out">
               {content && (
                 <button
@@ -143,7 +146,7 @@ export const Answer = memo(function Answer({ message, versions, busy, last, ask 
           <div className="tools" data-last={last}>
             <Versions message={message} versions={versions} busy={busy} />
             {content && <CopyButton text={content} label={t('action.copy')} />}
-            {!busy && (
+            {!busy && !broken && (
               <button
                 type="button"
                 className="tool"
