@@ -14,7 +14,6 @@ from colosse.core.errors import EngineError, UserError
 from colosse.core.settings import ServerSettings, Settings, load_settings
 from colosse.engines.schema import ChatRequest, Delta
 from colosse.server.app import create_app
-from colosse.server.runs import title_of
 from tests.server.conftest import FakeClient, eventually, running
 from tests.server.test_events import parse, text_of
 
@@ -382,16 +381,3 @@ async def test_runs_work_the_same_on_both_databases(home: object, database_url: 
         answers = await asyncio.gather(*(finish(http, run) for run in runs))
         assert {(answer["content"], answer["status"]) for answer in answers} == {("one two ", "complete")}
         assert (await http.delete(f"/api/threads/{threads[0]}")).status_code == 204
-
-
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("court", "court"),
-        ("  deux\n lignes ", "deux lignes"),
-        ("mot " * 30, "mot mot mot mot mot mot mot mot mot mot mot mot mot mot mot…"),
-        ("x" * 100, "x" * 60 + "…"),
-    ],
-)
-def test_titles_are_the_first_words(text: str, title: str) -> None:
-    assert title_of(text) == title

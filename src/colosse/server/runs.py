@@ -24,8 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from colosse.assistant.chat import count_tokens, messages_for, text_of
 from colosse.core.errors import ColosseError, ConflictError, NotFoundError, RateLimitError, UnavailableError, UserError
 from colosse.core.errors import nearest as nearest_of
-from colosse.engines.schema import ChatMessage, ChatRequest, Usage
+from colosse.engines.schema import ChatRequest, Usage
 from colosse.server.api import schema
+from colosse.server.conversation import as_history, question_of, title_of
 from colosse.server.errors import as_colosse_error
 from colosse.server.events import Clock, EventLog, encode_event
 from colosse.server.saver import Ending, Saver
@@ -41,7 +42,6 @@ RETAINED = 512
 """Finished runs whose events stay in memory, at most; their messages are in the database."""
 CLOSE_S = 5.0
 """Seconds that runs get to save their text when the server stops."""
-TITLE_CHARS = 60
 
 
 @dataclass
@@ -240,7 +240,7 @@ class Runs:
         fingerprint: str,
     ) -> schema.RunStarted:
         model = self._resolve(request.model or thread.model)
-        question = await _question(session, thread, request)
+        question = await question_of(session, thread, request)
         # Ids are given here, so that all of this is one flush.
         answer = Message(
             id=new_id("msg"),
@@ -383,75 +383,6 @@ class Runs:
                     del self._live[run.id]
             for run in self._live.values():
                 run.log.keep_alive()
-
-
-def title_of(text: str) -> str:
-    """The first words of a question."""
-    line = " ".join(text.split())
-    if len(line) <= TITLE_CHARS:
-        return line
-    cut = line[:TITLE_CHARS]
-    return (cut.rpartition(" ")[0] or cut) + "…"
-
-
-def as_history(path: list[Message]) -> list[ChatMessage]:
-    """The messages to send for a branch: roles alternate, as most chat templates demand.
-
-    An answer that failed before its first word leaves nothing; the two questions around it become one message.
-    """
-    history: list[ChatMessage] = []
-    for message in path:
-        if not message.content:
-            continue
-        if history and history[-1].role == message.role:
-            history[-1] = ChatMessage(role=history[-1].role, content=f"{history[-1].content}\n\n{message.content}")
-        else:
-            history.append(ChatMessage(role="user" if message.role == "user" else "assistant", content=message.content))
-    return history
-
-
-async def _question(session: AsyncSession, thread: Thread, request: schema.RunIn) -> Message:
-    """The user message to answer: an existing one, or a new one that is added here."""
-    absent = "parent_id" not in request.model_fields_set
-    parent_id = thread.head_id if absent else request.parent_id
-    parent = None
-    if parent_id is not None:
-        parent = await get_owned(session, Message, parent_id, thread.owner_id)
-        if parent.thread_id != thread.id:
-            raise NotFoundError(f"no message {parent_id[:64]!r} in this thread", param="parent_id")
-    if request.content is None:
-        if absent and parent is not None and parent.role == "assistant":
-            parent = await get_owned(session, Message, str(parent.parent_id), thread.owner_id)
-        if parent is None or parent.role != "user":
-            raise UserError(
-                "there is no question to answer",
-                hint="give 'content', or the id of a user message as 'parent_id'",
-                param="parent_id" if request.parent_id else "content",
-            )
-        return parent
-    if not request.content.strip():
-        raise UserError("'content' is empty", hint="write something", param="content")
-    if parent is not None and parent.role != "assistant":
-        raise UserError(
-            "a question goes below an answer, not below another question",
-            hint="to ask it differently, give its own parent_id",
-            param="parent_id",
-        )
-    if parent is not None and parent.status == RUNNING:
-        raise ConflictError(
-            "the answer before is still being written", hint="wait for it or stop it", param="parent_id"
-        )
-    question = Message(
-        id=new_id("msg"),
-        owner_id=thread.owner_id,
-        thread_id=thread.id,
-        parent_id=parent and parent.id,
-        role="user",
-        content=request.content,
-        status=COMPLETE,
-    )
-    session.add(question)
-    return question
 
 
 def _started(run: Run, question: Message, answer: Message) -> schema.RunStarted:
