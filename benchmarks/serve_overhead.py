@@ -274,7 +274,9 @@ async def measure(ways: list[Way], model: str, phases: list[Phase], streams: lis
     """Every way, phase and number of streams in every round, the ways in turning order; after a round to warm up."""
     found = []
     timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True), timeout=timeout
+    ) as http:
         for way in ways:
             await ready(http, way)
             await batch(http, way, model, Phase("warm-up", 30, 8), max(streams), 0)
@@ -283,8 +285,8 @@ async def measure(ways: list[Way], model: str, phases: list[Phase], streams: lis
             for phase in phases:
                 for number in streams:
                     for way in turned:
+                        print(f"round {round + 1}/{rounds} {phase.name} x{number} {way.name}", file=sys.stderr)
                         found.append(await batch(http, way, model, phase, number, round))
-            print(f"round {round + 1} of {rounds}", file=sys.stderr)
     return found
 
 
