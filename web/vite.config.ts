@@ -37,7 +37,7 @@ export default defineConfig({
   },
   server: {
     // `npm run dev` beside a running `colosse serve`.
-    proxy: { '/api': process.env.COLOSSE_URL ?? 'http://127.0.0.1:8420' },
+    proxy: { '/api': { target: process.env.COLOSSE_URL ?? 'http://127.0.0.1:8420', changeOrigin: false } },
   },
   test: { environment: 'happy-dom', include: ['tests/**/*.test.{ts,tsx}'], restoreMocks: true, unstubGlobals: true },
 });

@@ -8,8 +8,9 @@ export function explain(error: ApiError, { t }: Words): string {
   if (error.code === 'model_not_found') return t('error.model');
   switch (error.status) {
     case 401:
-    case 403:
       return t('error.key');
+    case 403: // a key's scope, or an address that the server does not answer to
+      return error.code === 'permission_denied' ? t('error.key') : t('error.other', { detail: error.message });
     case 404:
       return t('error.not_found');
     case 409:
