@@ -64,7 +64,7 @@ def chosen(machine: Machine, info: GGUFInfo = INFO, task: llama.Task = "generate
     [(1.6, 1, 4096), (4, 2, 4096), (7, 2, 8192), (12, 4, 8192), (24, 4, 16384), (64, 4, 32768)],
 )
 def test_context_grows_with_memory(gigabytes: float, slots: int, length: int) -> None:
-    options = chosen(here(gigabytes))
+    options = chosen(here(gigabytes, cpus=16))
     assert (options.slots, options.max_model_len) == (slots, length)
     used = INFO.size_bytes + slots * length * INFO.kv_bytes_per_token + (options.prompt_cache_mib << 20)
     assert used < gigabytes * GB
@@ -76,7 +76,13 @@ def test_settings_go_first() -> None:
     assert (options.gpu_layers, options.speculation) == (0, "")
     assert chosen(here(24, cpus=8)).threads == 8
     assert chosen(here(64), max_model_len=4096).slots == 4
-    assert chosen(here(24), slots=1).max_model_len == 32768
+    assert chosen(here(24, cpus=8), slots=1).max_model_len == 32768
+    assert chosen(here(24), max_model_len=32768).max_model_len == 32768
+
+
+def test_few_processors_get_no_context_that_they_could_not_read() -> None:
+    assert (chosen(here(64)).slots, chosen(here(64)).max_model_len) == (4, 2 * llama.LENGTH_PER_CPU)
+    assert chosen(here(64, gpus=(Gpu("big", 80 * GB, 80 * GB),))).max_model_len == 32768
 
 
 def test_never_more_than_it_was_trained_for() -> None:

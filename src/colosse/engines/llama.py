@@ -31,6 +31,9 @@ MIN_CONTEXT = 4096
 SHAPES = ((4, 32768), (4, 16384), (4, 8192), (2, 8192), (2, 4096), (1, MIN_CONTEXT))
 """(slots, context of each), best first. Each slot has its whole context to itself: llama.cpp can share one between
 slots, and then ends every answer in progress when it overflows."""
+LENGTH_PER_CPU = 4096
+"""Without a GPU, no more context is set aside than this for each processor: reading that much takes minutes, and
+clearing memory that nobody will use delays every start."""
 CONTEXT_SHARE = 0.1
 """Of the memory that the weights leave free, the part that context may take when nobody says how much."""
 PROMPT_CACHE_SHARE = 0.1
@@ -105,7 +108,8 @@ def choose(
     if task == "embed":
         slots, length = 1, min(trained, settings.max_model_len or EMBED_BATCH, EMBED_BATCH)
     else:
-        slots, length = _shape(settings, trained, int(max(0, spare) * CONTEXT_SHARE / per_token))
+        longest = trained if on_gpu else min(trained, LENGTH_PER_CPU * here.cpus)
+        slots, length = _shape(settings, longest, int(max(0, spare) * CONTEXT_SHARE / per_token))
     needed = slots * length * per_token
     if needed > spare:
         raise UnavailableError(
@@ -130,10 +134,10 @@ def choose(
     )
 
 
-def _shape(settings: EngineSettings, trained: int, affordable: int) -> tuple[int, int]:
+def _shape(settings: EngineSettings, longest: int, affordable: int) -> tuple[int, int]:
     """Slots and tokens of context of each: what is not set is the most that `affordable` tokens in all allow."""
     for slots, length in SHAPES:
-        slots, length = settings.slots or slots, settings.max_model_len or min(length, trained)
+        slots, length = settings.slots or slots, settings.max_model_len or min(length, longest)
         if slots * length <= affordable:
             break
     return slots, length
@@ -178,6 +182,7 @@ def serve(options: Options, announce: int) -> None:
     params.n_gpu_layers = options.gpu_layers
     params.cache_ram_mib = options.prompt_cache_mib
     params.fit_params = False  # what fits was worked out before
+    params.warmup = False  # the first answer was measured to be as quick without, and the start is not
     if options.task == "embed":
         params.embedding = True
         params.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN

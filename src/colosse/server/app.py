@@ -81,6 +81,16 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         holder = f"pid={os.getpid()} url=http://{settings.host}:{settings.port}"
         async with contextlib.AsyncExitStack() as stack:
+            if client is None:
+                from colosse.engines.engines import Engines
+
+                services.engines = await stack.enter_async_context(Engines(settings, observe=services.metrics.observe))
+                services.client = services.engines
+                # First of all, because it takes longest.
+                loading = asyncio.create_task(_load_default(services), name="load the default model")
+                stack.callback(loading.cancel)
+            else:
+                services.client = client
             store = services.store = await stack.enter_async_context(open_store(settings.database_url, holder=holder))
             async with store.write() as session:
                 await keys.ensure_user(session, keys.LOCAL_USER)
@@ -94,17 +104,7 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
                 )
             if stale:
                 log.warning("runs of an earlier server are marked interrupted", runs=stale)
-            if client is None:
-                from colosse.engines.engines import Engines
-
-                services.engines = await stack.enter_async_context(Engines(settings, observe=services.metrics.observe))
-                services.client = services.engines
-            else:
-                services.client = client
             services.runs = await stack.enter_async_context(Runs(services))
-            if client is None:
-                loading = asyncio.create_task(_load_default(services), name="load the default model")
-                stack.callback(loading.cancel)
             yield
 
     app = FastAPI(
