@@ -64,3 +64,12 @@ def test_text_for_people() -> None:
     assert "something" in out.getvalue()
     assert "port=8420" in out.getvalue()
     assert "private" not in out.getvalue()
+
+
+def test_a_request_is_one_short_line_at_a_terminal() -> None:
+    out = io.StringIO()
+    log.configure(LogSettings(format="text"), out)
+    fields = {"method": "POST", "route": "/api/threads", "status": 201, "ms": 3.2, "request_id": "r1", "user": "local"}
+    structlog.get_logger("colosse.server.guard").info("request", **fields)
+    assert "POST /api/threads 201 in 3.2 ms" in out.getvalue()
+    assert not [word for word in ("r1", "local", "guard") if word in out.getvalue()]

@@ -58,7 +58,7 @@ async def connect(settings: Settings, model: str | None = None) -> AsyncIterator
     server = await asyncio.to_thread(find_server, settings)
     if server is None:
         async with Engines(settings) as engines:
-            await _pull_if_missing(settings.model, engines)
+            await pull_if_missing(engines)
             await load(engines, model or "")
             yield engines
         return
@@ -99,8 +99,8 @@ async def load(client: Client, model: str) -> None:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _pull_if_missing(name: str, engines: Engines) -> None:
-    """Bring the model that will be asked, unless it is here or an endpoint offers it.
+async def pull_if_missing(engines: Engines) -> None:
+    """Bring the model that the settings name, unless it is here or an endpoint offers it.
 
     Raises:
         NotFoundError: nobody knows it; names the nearest of all that could be pulled.
@@ -108,6 +108,7 @@ async def _pull_if_missing(name: str, engines: Engines) -> None:
     from colosse.core.progress import reporting
     from colosse.engines.fit import AUTO, resolve_auto
 
+    name = engines.settings.model
     offered = {info.id for info in engines.models()}
     if name == AUTO and not offered and not engines.settings.endpoints:
         name = resolve_auto(engines.settings, engines.store)

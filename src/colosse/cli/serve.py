@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from colosse.cli.connect import pull_if_missing
 from colosse.cli.output import note
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def serve(
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
 ) -> None:
     """Serve the web page and the APIs until Ctrl-C."""
+    import asyncio
+
     from colosse.core import log
     from colosse.core.settings import load_settings
     from colosse.server import lifecycle
@@ -30,7 +33,7 @@ def serve(
     with lifecycle.bind(settings) as listener:
         # The rest sees the port that was taken.
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        _pull_if_missing(settings)
+        asyncio.run(_pull(settings))
         from colosse.server import process
         from colosse.server.app import create_app
 
@@ -49,30 +52,12 @@ def serve(
         process.serve(app, settings, listener, on_ready)
 
 
-def _pull_if_missing(settings: Settings) -> None:
-    """Bring the model to serve, unless it is here or somebody else's endpoint may have it."""
-    import asyncio
+async def _pull(settings: Settings) -> None:
+    """Bring the model to serve if it is missing, before anybody waits for it."""
+    from colosse.engines.engines import Engines
 
-    from colosse.core.machine import machine
-    from colosse.core.progress import reporting
-    from colosse.engines.fit import AUTO, smallest_sensible
-    from colosse.engines.store import ModelStore
-
-    store = ModelStore(settings)
-    usable = {model.id for model in store.installed() if not model.problem}
-    name = settings.model
-    if name in usable or (settings.endpoints and (name == AUTO or store.catalogue.find(name) is None)):
-        return
-    if name == AUTO:
-        if usable:
-            return
-        here = machine()
-        name = smallest_sensible(store.catalogue, here, here.disk_free(settings.models_dir))
-    if store.catalogue.find(name) is None:
-        store.get(name)  # says which names are near
-    note(f"{name} is not here yet: pulling it")
-    with reporting() as progress:
-        asyncio.run(store.pull(name, progress))
+    async with Engines(settings) as engines:
+        await pull_if_missing(engines)
 
 
 def _open(url: str) -> None:

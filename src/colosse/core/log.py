@@ -28,11 +28,12 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     """
     out = stream or sys.stderr
     text = settings.format == "text" or (settings.format == "auto" and out.isatty())
+    brief = text and settings.level != "debug"
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=not text),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if brief else "iso", utc=not text),
     ]
     if not settings.prompts:
         shared.append(_drop_private)
@@ -48,8 +49,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if brief:
+        last.append(_shorten)
     last += (
-        [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+            )
+        ]
         if text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
@@ -63,6 +70,16 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     # These say at `info` what our own lines say better, or print what a client sent.
     for name in ("alembic", "httpx", "httpx2", "httpcore", "httpcore2", "uvicorn.error", "aiosqlite", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What somebody at a terminal reads: a request is one short line, and nothing says which module wrote it."""
+    short = {key: value for key, value in event.items() if key not in ("request_id", "logger", "user")}
+    if short.get("event") == "request":
+        names = ("method", "route", "status", "ms")
+        method, route, status, ms = (short.pop(name, "") for name in names)
+        short["event"] = f"{method} {route} {status} in {ms} ms"
+    return short
 
 
 def _drop_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -174,7 +174,8 @@ class Guard:
         self.services.metrics.requests.labels(method, route, status).inc()
         self.services.metrics.latency.labels(method, route).observe(seconds)
         principal = scope.get("state", {}).get("principal")
-        log.info(
+        # Pages, probes and scrapes are looked at by the hundred.
+        (log.info if scope["path"].startswith(API_PREFIXES) else log.debug)(
             "request",
             method=method,
             route=route,
