@@ -179,6 +179,7 @@ async def test_an_engine_that_dies_leaves_the_prefix(http: httpx2.AsyncClient, c
     thread = await new_thread(http)
     answer = await finish(http, await ask(http, thread))
     assert (answer["status"], answer["content"], answer["error"]) == ("interrupted", "Il était ", "the engine died")
+    assert answer["error_code"] == "engine_error"
     client.answer = client.echo  # and the conversation goes on from there
     assert (await finish(http, await ask(http, thread, "et puis ?")))["content"] == "et puis ? "
     assert [m.content for m in client.requests[-1].messages[1:]] == ["Bonjour", "Il était ", "et puis ?"]
@@ -230,6 +231,7 @@ async def test_the_oldest_turns_make_room(http: httpx2.AsyncClient, client: Fake
     too_long = await finish(http, await ask(http, thread, "long " * 200))
     assert too_long["status"] == "failed"
     assert "too many for 120" in too_long["error"]
+    assert too_long["error_code"] == "context_length_exceeded"
 
 
 async def test_a_repeated_call_gets_the_first_run(http: httpx2.AsyncClient, client: FakeClient) -> None:
@@ -347,6 +349,7 @@ async def test_closing_saves_what_runs_and_tells_the_readers(
     async with running(create_app(settings, client)) as http:  # the next start
         row = (await messages(http, thread))[started["message"]["id"]]
         assert (row["status"], row["content"], row["error"]) == ("interrupted", "one ", "the server was stopped")
+        assert row["error_code"] == "server_stopped"
         seen = await listen(http, started)  # not in memory any more
         assert [(name, data.get("content")) for _, name, data in seen[:1]] == [("snapshot", "one ")]
         assert seen[-1][2]["run"]["status"] == "interrupted"

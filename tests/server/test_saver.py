@@ -44,7 +44,7 @@ async def add_run(store: Store) -> Run:
 
 
 def ending(run: Run, log: EventLog, **fields: object) -> Ending:
-    given = {"status": "complete", "error": "", "usage": None, "finished_at": now(), **fields}
+    given = {"status": "complete", "error": "", "error_code": "", "usage": None, "finished_at": now(), **fields}
     return Ending(run_id=run.id, message_id=run.message_id, log=log, **given)
 
 

@@ -42,6 +42,7 @@ const message = (over: Partial<Message>): Message => ({
   model: '',
   run_id: null,
   error: '',
+  error_code: '',
   usage: null,
   created_at: '2026-01-01T00:00:00.000Z',
   ...over,

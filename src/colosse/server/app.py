@@ -94,7 +94,7 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
             store = services.store = await stack.enter_async_context(open_store(settings.database_url, holder=holder))
             async with store.write() as session:
                 await keys.ensure_user(session, keys.LOCAL_USER)
-                stale = await queries.interrupt_running(session, "the server stopped before the answer was complete")
+                stale = await queries.interrupt_running(session)
                 has_key = await keys.any_key(session)
             if not has_key and not is_loopback(settings.host):
                 raise AuthenticationError(

@@ -32,7 +32,7 @@ from colosse.server.events import Clock, EventLog, encode_event
 from colosse.server.saver import Ending, Saver
 from colosse.server.services import Services
 from colosse.server.store import get_owned, queries
-from colosse.server.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED
+from colosse.server.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, SERVER_STOPPED, STOPPED
 from colosse.server.store.tables import Message, Run, Thread, new_id, now
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class LiveRun:
 
     Attributes:
         log: its events.
-        stop_as: the status it ends with when its task is cancelled, and why.
+        stop_as: the status it ends with when its task is cancelled, why, and the code of that.
         ending: it is being written; too late to stop it.
         finished: when, in monotonic seconds; None while it runs.
     """
@@ -62,7 +62,7 @@ class LiveRun:
     params: dict[str, Any]
     system: str
     log: EventLog
-    stop_as: tuple[str, str] = (INTERRUPTED, "the server was stopped")
+    stop_as: tuple[str, str, str] = (INTERRUPTED, "the server was stopped", SERVER_STOPPED)
     ending: bool = False
     finished: float | None = None
     task: asyncio.Task[None] = field(init=False)
@@ -189,7 +189,7 @@ class Runs:
         run = self._live.get(id)
         if run is None or run.finished is not None:
             return
-        run.stop_as = (STOPPED, "")
+        run.stop_as = (STOPPED, "", "")
         _cancel(run)
         await asyncio.wait([run.task])
 
@@ -299,16 +299,17 @@ class Runs:
     async def _generate(self, run: LiveRun) -> None:
         """The life of a run: answer, then write how that ended, then tell the readers."""
         tally = _Tally()
-        status, error = COMPLETE, ""
+        status, error, code = COMPLETE, "", ""
         try:
             await self._answer(run, tally)
         except asyncio.CancelledError:
-            status, error = run.stop_as
+            status, error, code = run.stop_as
         except Exception as failure:
-            status, error = INTERRUPTED if run.log.size else FAILED, str(as_colosse_error(failure))
+            known = as_colosse_error(failure)
+            status, error, code = INTERRUPTED if run.log.size else FAILED, str(known), known.code
             log.warning("run failed", run=run.id, model=run.run.model, error=error)
         run.ending = True
-        await self._finish(run, status, error, tally)
+        await self._finish(run, status, error, code, tally)
 
     async def _answer(self, run: LiveRun, tally: _Tally) -> None:
         client = self._services.client
@@ -343,7 +344,7 @@ class Runs:
                 if delta.usage is not None:
                     tally.usage = delta.usage
 
-    async def _finish(self, run: LiveRun, status: str, error: str, tally: _Tally) -> None:
+    async def _finish(self, run: LiveRun, status: str, error: str, code: str, tally: _Tally) -> None:
         usage = tally.as_usage()
         moment: datetime = now()
         await self._saver.end(
@@ -353,17 +354,18 @@ class Runs:
                 log=run.log,
                 status=status,
                 error=error,
+                error_code=code,
                 usage=None if usage is None else usage.model_dump(),
                 finished_at=moment,
             )
         )
-        run.run = run.run.model_copy(update={"status": status, "error": error, "finished_at": moment})
+        ended = {"status": status, "error": error, "error_code": code}
+        run.run = run.run.model_copy(update={**ended, "finished_at": moment})
         run.message = run.message.model_copy(
             update={
+                **ended,
                 "content": run.log.content,
                 "reasoning": run.log.reasoning,
-                "status": status,
-                "error": error,
                 "usage": usage,
             }
         )

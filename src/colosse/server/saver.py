@@ -34,12 +34,14 @@ _TEXT = (
 _END_MESSAGE = (
     update(Message.__table__)  # type: ignore[arg-type]
     .where(Message.__table__.c.id == bindparam("message_id"))
-    .values({name: bindparam(f"new_{name}") for name in ("content", "reasoning", "status", "error", "usage")})
+    .values(
+        {name: bindparam(f"new_{name}") for name in ("content", "reasoning", "status", "error", "error_code", "usage")}
+    )
 )
 _END_RUN = (
     update(Run.__table__)  # type: ignore[arg-type]
     .where(Run.__table__.c.id == bindparam("run_id"))
-    .values({name: bindparam(f"new_{name}") for name in ("status", "error", "finished_at")})
+    .values({name: bindparam(f"new_{name}") for name in ("status", "error", "error_code", "finished_at")})
 )
 
 
@@ -52,6 +54,7 @@ class Ending:
     log: EventLog
     status: str
     error: str
+    error_code: str
     usage: dict[str, Any] | None
     finished_at: datetime
     saved: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -148,6 +151,7 @@ def _row(ending: Ending) -> dict[str, Any]:
         "new_reasoning": ending.log.reasoning,
         "new_status": ending.status,
         "new_error": ending.error,
+        "new_error_code": ending.error_code,
         "new_usage": ending.usage,
         "new_finished_at": ending.finished_at,
     }

@@ -156,6 +156,7 @@ export interface components {
             model: string;
             run_id: string | null;
             error: string;
+            error_code: string;
             usage: components["schemas"]["MessageUsage"] | null;
             /** Format: date-time */
             created_at: string;
@@ -201,6 +202,7 @@ export interface components {
             status: "complete" | "running" | "stopped" | "interrupted" | "failed";
             model: string;
             error: string;
+            error_code: string;
             /** Format: date-time */
             created_at: string;
             finished_at: string | null;

@@ -7,6 +7,7 @@ import { Markdown } from '../markdown/Markdown';
 import { Verbatim } from '../markdown/Verbatim';
 import { useGrowing } from './Composer';
 import { CopyButton } from './CopyButton';
+import { explainCode } from './errors';
 import { AgainIcon, ChevronIcon, EditIcon, LeftIcon, RightIcon } from './icons';
 
 type Ask = (text: string, parentId?: string | null) => Promise<boolean>;
@@ -196,13 +197,16 @@ function Reasoning({ text, live }: { text: string; live: boolean }) {
 
 /** How an answer ended, unless all is well. */
 function Outcome({ message }: { message: Message }) {
-  const { t } = useWords();
-  const { status, content, error } = message;
+  const words = useWords();
+  const { t } = words;
+  const { status, content, error, error_code } = message;
   if (status === 'running' || (status === 'complete' && content)) return null;
   const text = status === 'complete' ? t('message.empty') : t(`message.${status}`);
+  const known = explainCode(error_code, words);
   return (
     <p className="state" data-status={status}>
       {text}
+      {known && <small>{known}</small>}
       {error && (
         <small lang="en" dir="auto">
           {error}

@@ -1,11 +1,25 @@
 import type { ApiError } from '../api/client';
 import type { Words } from '../i18n';
 
+const BY_CODE = {
+  context_length_exceeded: 'error.context',
+  model_not_found: 'error.model',
+  engine_error: 'error.engine',
+  unavailable: 'error.unavailable',
+  server_stopped: 'error.stopped',
+} as const;
+
+/** What a code of the server means, in plain words of the language; null where only its own message tells. */
+export function explainCode(code: string, { t }: Words): string | null {
+  return code in BY_CODE ? t(BY_CODE[code as keyof typeof BY_CODE]) : null;
+}
+
 /** What went wrong, in plain words of the language, with the way out. */
-export function explain(error: ApiError, { t }: Words): string {
+export function explain(error: ApiError, words: Words): string {
+  const { t } = words;
   if (error.away) return t('error.away');
-  if (error.code === 'context_length_exceeded') return t('error.context');
-  if (error.code === 'model_not_found') return t('error.model');
+  const known = explainCode(error.code, words);
+  if (known) return known;
   switch (error.status) {
     case 401:
       return t('error.key');

@@ -95,6 +95,7 @@ class Message(Out):
     model: str
     run_id: str | None
     error: str
+    error_code: str
     usage: MessageUsage | None
     created_at: Moment
 
@@ -108,6 +109,7 @@ class Run(Out):
     status: Status
     model: str
     error: str
+    error_code: str
     created_at: Moment
     finished_at: Moment | None
 

@@ -18,6 +18,9 @@ OwnedT = TypeVar("OwnedT", Thread, Message, Run, Response)
 
 RUNNING, COMPLETE, STOPPED, INTERRUPTED, FAILED = "running", "complete", "stopped", "interrupted", "failed"
 
+SERVER_STOPPED = "server_stopped"
+"""Error code of an answer that ended because the server did."""
+
 
 async def get_owned(
     session: AsyncSession, table: type[OwnedT], id: str, owner_id: str, *, lock: bool = False
@@ -107,14 +110,15 @@ async def delete_thread(session: AsyncSession, thread_id: str) -> None:
     await session.execute(delete(Thread).where(Thread.id == thread_id))
 
 
-async def interrupt_running(session: AsyncSession, reason: str) -> int:
+async def interrupt_running(session: AsyncSession) -> int:
     """Mark what an earlier server left running as interrupted; returns how many runs that was."""
+    reason = "the server stopped before the answer was complete"
     running = list(await session.scalars(select(Run).where(Run.status == RUNNING)))
     for run in running:
-        run.status, run.error, run.finished_at = INTERRUPTED, reason, now()
+        run.status, run.error, run.error_code, run.finished_at = INTERRUPTED, reason, SERVER_STOPPED, now()
         await session.execute(
             update(Message)
             .where(Message.id == run.message_id, Message.status == RUNNING)
-            .values(status=INTERRUPTED, error=reason)
+            .values(status=INTERRUPTED, error=reason, error_code=SERVER_STOPPED)
         )
     return len(running)

@@ -155,6 +155,7 @@ class Message(Base):
     model: Mapped[str] = mapped_column(default="")
     run_id: Mapped[str | None] = mapped_column(Id)
     error: Mapped[str] = mapped_column(default="")
+    error_code: Mapped[str] = mapped_column(String(64), default="")
     usage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
@@ -174,6 +175,7 @@ class Run(Base):
     model: Mapped[str]
     params: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[str] = mapped_column(default="")
+    error_code: Mapped[str] = mapped_column(String(64), default="")
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("model", Text(), nullable=False),
         sa.Column("run_id", Id),
         sa.Column("error", Text(), nullable=False),
+        sa.Column("error_code", sa.String(64), nullable=False),
         sa.Column("usage", sa.JSON(none_as_null=True)),
         _created(),
     )
@@ -88,6 +89,7 @@ def upgrade() -> None:
         sa.Column("model", Text(), nullable=False),
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("error", Text(), nullable=False),
+        sa.Column("error_code", sa.String(64), nullable=False),
         sa.Column("idempotency_key", sa.String(200)),
         sa.Column("fingerprint", sa.String(64), nullable=False),
         _created(),
