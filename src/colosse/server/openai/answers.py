@@ -6,12 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from colosse.server.errors import ErrorBody
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorBody, "description": "The request is wrong; `param` names the field."},
-    "5XX": {"model": ErrorBody, "description": "An engine failed or is not there."},
-}
+from colosse.server.errors import ERROR_RESPONSES
 
 
 def answers(model: type[BaseModel], *, streamed: str = "") -> dict[int | str, dict[str, Any]]:
@@ -21,7 +16,7 @@ def answers(model: type[BaseModel], *, streamed: str = "") -> dict[int | str, di
         data = {"type": "string", "description": streamed}
         event = {"type": "object", "properties": {"event": {"type": "string"}, "data": data}, "required": ["data"]}
         ok["content"] = {"text/event-stream": {"itemSchema": event}}
-    return {200: ok, **ERRORS}
+    return {200: ok, **ERROR_RESPONSES}
 
 
 class Usage(BaseModel):
