@@ -14,6 +14,8 @@ from openai.types.responses import Response, ResponseItemList, ResponseStreamEve
 from pydantic import TypeAdapter
 
 from colosse.core.settings import Settings
+from colosse.server.openai.responses.events import Recorder
+from colosse.server.openai.responses.routes import Background
 from colosse.server.store import keys, open_store
 from tests.fixtures.scripted import Scripted
 from tests.server.live import Live, serve
@@ -377,3 +379,20 @@ async def test_async_client(live: Live) -> None:
         assert (await client.responses.retrieve(made.id)).output_text == "echo: hi"
         events = [e.type async for e in await client.responses.create(model="scripted", input="hi", stream=True)]
     assert events[-1] == "response.completed"
+
+
+async def test_stopping_a_response_that_is_being_written_waits_for_it() -> None:
+    background, may_write, written = Background(), asyncio.Event(), []
+
+    async def write() -> None:
+        await may_write.wait()
+        written.append("resp_1")
+
+    recorder = Recorder({"id": "resp_1", "status": "completed"})
+    background.recorders["resp_1"], background.tasks["resp_1"] = recorder, asyncio.create_task(write())
+    stopping = asyncio.create_task(background.stop("resp_1"))
+    await asyncio.sleep(0)
+    may_write.set()
+    await stopping
+    assert written == ["resp_1"]
+    await background.stop("resp_2")  # which is not being made

@@ -39,6 +39,13 @@ class Background:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     recorders: dict[str, Recorder] = field(default_factory=dict)
 
+    async def stop(self, id: str) -> None:
+        """End the making of a response and wait until that is written; one that has ended is only being written."""
+        if (task := self.tasks.get(id)) is not None:
+            if self.recorders[id].response["status"] in stored.UNFINISHED:
+                task.cancel()
+            await asyncio.wait([task])
+
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,10 +54,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     background = app.state.background = Background()
     await stored.fail_unfinished(services.store, "the server stopped before the answer was complete")
     yield
-    tasks = list(background.tasks.values())
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(background.stop(id) for id in background.tasks))
 
 
 router = APIRouter(lifespan=_lifespan)
@@ -204,8 +208,7 @@ async def delete_response(
 ) -> Deleted:
     """Forget a stored response; one that is being made is cancelled."""
     await stored.remove(services.store, response_id, principal.user_id)
-    if (task := request.app.state.background.tasks.get(response_id)) is not None:
-        task.cancel()
+    await request.app.state.background.stop(response_id)
     return Deleted(id=response_id)
 
 
@@ -219,10 +222,8 @@ async def cancel_response(
         raise ConflictError(
             f"response {response_id!r} was not made in the background", hint="close its connection instead"
         )
-    if (task := request.app.state.background.tasks.get(response_id)) is not None:
-        task.cancel()
-        await asyncio.wait([task])
-        row = await stored.find(services.store, response_id, principal.user_id)
+    await request.app.state.background.stop(response_id)
+    row = await stored.find(services.store, response_id, principal.user_id)  # as it ended, maybe in this moment
     return Response(encode(row.body), media_type="application/json")
 
 
