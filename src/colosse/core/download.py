@@ -26,8 +26,9 @@ from colosse import __version__
 from colosse.core.errors import ColosseError, NotFoundError, PermissionDeniedError, UnavailableError
 from colosse.core.files import disk_full_is_clear, ensure_free, sha256_file, size_of, sync_folder, write_all
 
-REACH_S = 4.0
-"""Seconds within which a server must answer a first question, name lookup included, or it counts as out of reach."""
+REACH_S = 8.0
+"""Seconds within which a server must answer a small question, name lookup included, or it counts as out of reach: more
+than the five after which a resolver asks again when its packet was lost."""
 RETRIES = 5
 """Failures in a row, with no byte between them, after which a download gives up."""
 BACKOFF_S = 0.5
