@@ -1,0 +1,1 @@
+"""The transformer in plain torch, and its weights to and from other formats."""

@@ -1,0 +1,99 @@
+"""One transformer for every family that `ModelSpec` describes. It knows no parallelism: `parallel/` applies that.
+
+Shapes: B sequences, T tokens, D dim, H heads, K key/value heads, E head_dim, F ffn_dim, V vocab_size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from colosse.model.attention import Attention, Context
+from colosse.model.loss import Head
+from colosse.spec.model import ModelSpec
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv:2002.05202)."""
+
+    def __init__(self, dim: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, ffn_dim, bias=False)
+        self.up = nn.Linear(dim, ffn_dim, bias=False)
+        self.down = nn.Linear(ffn_dim, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each with its norm and residual."""
+
+    def __init__(self, spec: ModelSpec, layer: int) -> None:
+        super().__init__()
+        self.post = spec.norm_position == "post"
+        self.attention_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
+        self.attention = Attention(spec)
+        self.ffn_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
+        self.ffn = FeedForward(spec.dim, spec.ffn_dim)  # an MoE layer has `moe` here, see model/moe.py
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        if self.post:
+            x = x + self.attention_norm(self.attention(x, context))
+            return x + self.ffn_norm(self.ffn(x))
+        x = x + self.attention(self.attention_norm(x), context)
+        return x + self.ffn(self.ffn_norm(x))
+
+
+class Transformer(nn.Module):
+    """The whole model, or the layers of one pipeline stage.
+
+    Args:
+        spec: the model.
+        layers: which layers this stage holds; None for all of them.
+        first: whether it holds the embedding.
+        last: whether it holds the final norm and the head.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, *, layers: range | None = None, first: bool = True, last: bool = True
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embed = nn.Embedding(spec.vocab_size, spec.dim) if first else None
+        self.layers = nn.ModuleDict({str(i): Block(spec, i) for i in (layers or range(spec.num_layers))})
+        self.norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps) if last else None
+        self.head = Head(spec.dim, spec.vocab_size) if last else None
+        if spec.tied_embeddings and self.embed is not None and self.head is not None:
+            self.head.weight = self.embed.weight
+
+    def forward(
+        self,
+        x: Tensor,
+        targets: Tensor | None = None,
+        *,
+        documents: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """Compute logits, a loss, or what the next stage wants.
+
+        Args:
+            x: token ids [B, T] on the first stage, hidden states [B, T, D] on later ones.
+            targets: next token ids [B, T], -100 where nothing is to be learnt; only the last stage looks at them.
+            documents: [B, S] number of the document that each token belongs to; None: one document. S is the whole
+                sequence even where T is a context-parallel rank's part of it.
+            positions: [B, S] position of each token in its document; None: 0 .. S-1.
+
+        Returns:
+            [B, T, D] without a head; logits [B, T, V] without targets; else [2]: the objective summed over the targets
+            (with gradient), and the cross-entropy in nats summed over them (without).
+        """
+        context = Context(documents=documents, positions=positions)
+        h = x if self.embed is None else self.embed(x)
+        for block in self.layers.values():
+            h = block(h, context)
+        if self.norm is None or self.head is None:
+            return h
+        return self.head(self.norm(h), targets)

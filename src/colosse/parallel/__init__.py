@@ -1,0 +1,1 @@
+"""The mesh, and what spreads a model over it."""

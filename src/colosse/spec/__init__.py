@@ -1,0 +1,1 @@
+"""What a model is and how it is spread: shapes, exact counts, layouts, presets. No torch."""

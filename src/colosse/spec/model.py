@@ -1,0 +1,121 @@
+"""`ModelSpec`: the one description of a transformer, from which it is counted, built, trained and exported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from colosse.core.config import Config
+
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+
+
+class RopeScaling(Config):
+    """How rotary frequencies are stretched beyond the length that they were trained for.
+
+    `llama3` is the frequency-band rule of Llama 3.1; `yarn` is YaRN (arXiv:2309.00071); `linear` divides positions.
+    """
+
+    kind: Literal["linear", "llama3", "yarn"]
+    factor: Annotated[float, Field(ge=1)]
+    original_seq_len: CountOrNone = 0
+    """Tokens of context before stretching; `llama3` and `yarn` need it."""
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float = 0.0
+    """Multiplier of cosine and sine with `yarn`; 0: 0.1 ln(factor) + 1, as its authors recommend."""
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> RopeScaling:
+        if self.kind != "linear" and not self.original_seq_len:
+            raise ValueError(f"rope scaling {self.kind!r} needs original_seq_len")
+        return self
+
+
+class MoESpec(Config):
+    """A mixture of experts in place of the dense feed-forward block."""
+
+    num_experts: Count
+    top_k_experts: Count
+    ffn_dim: Count
+    """Inner width of one routed expert."""
+    shared_ffn_dim: CountOrNone = 0
+    """Inner width of the shared experts together, applied to every token; 0 for none."""
+    num_dense_layers: CountOrNone = 0
+    """First layers that keep the dense block (DeepSeek's `first_k_dense_replace`)."""
+    score: Literal["softmax", "sigmoid"] = "softmax"
+    """What turns router logits into scores."""
+    normalize: bool = True
+    """Whether the chosen experts' weights are scaled to sum to one."""
+    route_scale: float = 1.0
+    """Multiplier of the chosen experts' weights."""
+    balance: Literal["none", "bias", "loss"] = "loss"
+    """`bias`: auxiliary-loss-free (arXiv:2408.15664); `loss`: the classic one (arXiv:2101.03961)."""
+    balance_rate: Annotated[float, Field(ge=0)] = 0.001
+    """Step of the bias, or coefficient of the loss."""
+
+    @model_validator(mode="after")
+    def _choice_is_possible(self) -> MoESpec:
+        if self.top_k_experts > self.num_experts:
+            raise ValueError(f"top_k_experts {self.top_k_experts} is more than num_experts {self.num_experts}")
+        return self
+
+
+class ModelSpec(Config):
+    """A decoder-only transformer of the Llama / Mistral / Qwen / SmolLM / OLMo 2 / Mixtral kind."""
+
+    dim: Count
+    num_layers: Count
+    num_heads: Count
+    num_kv_heads: CountOrNone = 0
+    """0: as many as `num_heads`."""
+    head_dim: CountOrNone = 0
+    """0: `dim / num_heads`."""
+    ffn_dim: Count
+    """Inner width of the SwiGLU block of dense layers."""
+    vocab_size: Count
+    max_seq_len: Count = 2048
+    """Positions that the model is meant for; does not limit what it computes."""
+    norm_eps: Annotated[float, Field(gt=0)] = 1e-5
+    rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
+    rope_scaling: RopeScaling | None = None
+    tied_embeddings: bool = False
+    attention_bias: bool = False
+    """Biases on query, key and value (Qwen2)."""
+    qk_norm: Literal["none", "head", "full"] = "none"
+    """RMSNorm of queries and keys: over each head (Qwen3) or over all heads together (OLMo 2)."""
+    norm_position: Literal["pre", "post"] = "pre"
+    """Whether the norms stand before attention and feed-forward, or after them inside the residual branch (OLMo 2)."""
+    sliding_window: CountOrNone = 0
+    """Tokens that a token sees, itself included; 0: all before it."""
+    moe: MoESpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, data: object) -> object:
+        if isinstance(data, dict):
+            data = dict(data)
+            heads, dim = data.get("num_heads"), data.get("dim")
+            if heads and not data.get("num_kv_heads"):
+                data["num_kv_heads"] = heads
+            if heads and dim and not data.get("head_dim"):
+                if int(dim) % int(heads):
+                    raise ValueError(f"dim {dim} is not divisible by num_heads {heads}: set head_dim")
+                data["head_dim"] = int(dim) // int(heads)
+        return data
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> ModelSpec:
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim {self.head_dim} is odd: rotary positions need pairs")
+        return self
+
+    def is_moe_layer(self, layer: int) -> bool:
+        """Whether layer `layer`, from 0, has experts."""
+        return self.moe is not None and layer >= self.moe.num_dense_layers

@@ -1,0 +1,1 @@
+"""From a recipe to a train run: loop, optimisers, checkpoints, reports."""
