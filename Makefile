@@ -39,7 +39,7 @@ $(VENV)/.start: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Colosse and what its tests need into $(VENV) ..."
-	@$(PIP) --editable '.[llama,fast,postgres,train,test]'
+	@$(PIP) --editable '.[llama,fast,postgres,train,hub,datatrove,float8,test]'
 	@touch $@ $(VENV)/.start
 
 # Every version that the tests passed with, after trying new ones.
