@@ -36,7 +36,8 @@ def test_flag_beats_environment_beats_file_beats_default(home: Path) -> None:
         ({"COLOSSE_PORT": "70000"}, ["port", "65535"]),
         ({"COLOSSE_ENGINE__THREDS": "1"}, ["engine.threds", "threads"]),
         ({"COLOSSE_ENDPOINTS": "[{"}, ["TOML"]),
-        ({"COLOSSE_ENDPOINTS": '[{name="a", url="ftp://x"}]'}, ["endpoints.0.url"]),
+        ({"COLOSSE_ENDPOINTS": '[{name="a", url="ftp://x"}]'}, ["endpoints.0.url", "COLOSSE_ENDPOINTS"]),
+        ({"COLOSSE_ENDPOINTS": '[{name="a", ulr="http://x"}]'}, ["endpoints.0.ulr", "COLOSSE_ENDPOINTS", "'url'"]),
     ],
 )
 def test_wrong_settings_say_what_where_and_how_to_mend(env: dict[str, str], words: list[str]) -> None:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -132,27 +132,41 @@ def _refuse_unknown(model: type[BaseModel], data: Mapping[str, Any], origins: Ma
     for key, value in data.items():
         field = model.model_fields.get(key)
         if field is None:
-            origin = next((o for k, o in origins.items() if f"{k}.".startswith(f"{prefix}{key}.")), "input")
             raise UserError(
-                f"unknown setting '{prefix}{key}' ({origin})",
+                f"unknown setting '{prefix}{key}' ({_origin(f'{prefix}{key}', origins)})",
                 hint=nearest(key, model.model_fields),
                 code="unknown_setting",
                 param=prefix + key,
             )
-        if (
-            isinstance(value, Mapping)
-            and isinstance(field.annotation, type)
-            and issubclass(field.annotation, BaseModel)
-        ):
-            _refuse_unknown(field.annotation, value, origins, f"{prefix}{key}.")
+        below = _model_in(field.annotation)
+        if below is not None and isinstance(value, Mapping):
+            _refuse_unknown(below, value, origins, f"{prefix}{key}.")
+        elif below is not None and isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, Mapping):
+                    _refuse_unknown(below, item, origins, f"{prefix}{key}.{index}.")
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model that a field holds: itself, one or none of it, or a list of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Who set `key`, something below it or the table or list that it stands in."""
+    for other, origin in origins.items():
+        if f"{other}.".startswith(f"{key}.") or f"{key}.".startswith(f"{other}."):
+            return origin
+    return DEFAULT
 
 
 def _as_user_error(error: ValidationError, origins: Mapping[str, str]) -> UserError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    origin = origins.get(key) or origins.get(key.split(".")[0], DEFAULT)
     message = first["msg"].removeprefix("Value error, ")
-    return UserError(f"invalid setting '{key}' ({origin}): {message}", code="invalid_setting", param=key)
+    return UserError(f"invalid setting '{key}' ({_origin(key, origins)}): {message}", code="invalid_setting", param=key)
 
 
 def _leaves(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,14 @@ Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 
 
+def whole(value: object) -> int | None:
+    """A count that may still be the text of an override; None for what the field's own check will refuse."""
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]  # anything else is what we catch
+    except (TypeError, ValueError):
+        return None
+
+
 class RopeScaling(Config):
     """How rotary frequencies are stretched beyond the length that they were trained for.
 
@@ -97,15 +105,16 @@ class ModelSpec(Config):
     @model_validator(mode="before")
     @classmethod
     def _derive(cls, data: object) -> object:
-        if isinstance(data, dict):
-            data = dict(data)
-            heads, dim = data.get("num_heads"), data.get("dim")
-            if heads and not data.get("num_kv_heads"):
-                data["num_kv_heads"] = heads
-            if heads and dim and not data.get("head_dim"):
-                if int(dim) % int(heads):
-                    raise ValueError(f"dim {dim} is not divisible by num_heads {heads}: set head_dim")
-                data["head_dim"] = int(dim) // int(heads)
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        heads, dim = whole(data.get("num_heads")), whole(data.get("dim"))
+        if heads and whole(data.get("num_kv_heads", 0)) == 0:
+            data["num_kv_heads"] = heads
+        if heads and dim and whole(data.get("head_dim", 0)) == 0:
+            if dim % heads:
+                raise ValueError(f"dim {dim} is not divisible by num_heads {heads}: set head_dim")
+            data["head_dim"] = dim // heads
         return data
 
     @model_validator(mode="after")
@@ -114,6 +123,10 @@ class ModelSpec(Config):
             raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd: rotary positions need pairs")
+        if self.moe and self.moe.num_dense_layers >= self.num_layers:
+            raise ValueError(
+                f"moe.num_dense_layers {self.moe.num_dense_layers} leaves no layer with experts of {self.num_layers}"
+            )
         return self
 
     def is_moe_layer(self, layer: int) -> bool:
