@@ -39,7 +39,8 @@ class OptimizerConfig(Config):
     kind: Literal["adamw", "muon"] = "adamw"
     lr: NonNegative = 0.0
     """Peak learning rate of AdamW; 0: by scaling law."""
-    muon_lr: Positive = 0.02
+    muon_lr: NonNegative = 0.0
+    """Of Muon; 0: the same, because its updates are scaled to the size of those of AdamW."""
     weight_decay: NonNegative = 0.1
     """Of matrices; not of norms, biases and embeddings."""
     betas: tuple[float, float] = (0.9, 0.95)
