@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,13 +14,19 @@ from colosse.spec.model import ModelSpec
 
 Size = Annotated[int, Field(ge=1)]
 
+AXES = ("pp", "dp_replicate", "dp_shard", "cp", "tp")
+"""Axes of the mesh, outermost first: neighbours in `tp` are neighbours in rank."""
+
+STAGES_PER_RANK = {"1f1b": 1, "zbv_zero_bubble": 2}
+"""Schedules that fix the number of stages on each rank; the others want two or more."""
+
 
 class Layout(Config):
     """Sizes of the mesh axes, and what each rank does to fit and to be fast.
 
     The order of the axes, outermost first, is `pp, dp_replicate, dp_shard, cp, tp`; their product is the world size.
-    `ep` is not an axis of its own: it is made of data and context ranks (`dp_shard * cp`), which are then the ranks that
-    exchange tokens between experts.
+    `ep` is not an axis of its own: it is made of data and context ranks (`dp_shard * cp`), which are then the ranks
+    that exchange tokens between experts.
     """
 
     pp: Size = 1
@@ -34,6 +42,8 @@ class Layout(Config):
     stages_per_rank: Size = 1
     """Pipeline stages that a rank holds; more than one needs an interleaved schedule, `zbv_zero_bubble` has two."""
     recompute: Literal["none", "selective", "full"] = "none"
+    """What backward computes again: `selective` all but the results of matrix products and attention, `full` whole
+    blocks from their inputs."""
     precision: Literal["float32", "bfloat16", "float8"] = "bfloat16"
     """Of the matrix products; master weights, optimiser state and reductions are float32."""
     reshard_after_forward: bool = True
@@ -56,6 +66,41 @@ class Layout(Config):
         """Pipeline stages over all ranks."""
         return self.pp * self.stages_per_rank
 
+    def micro_batches(self, global_batch_size: int) -> int:
+        """Micro batches of a step on each data rank: passes of a pipeline, or of gradient accumulation."""
+        return global_batch_size // (self.data_ranks * self.micro_batch_size)
+
+    def stage_layers(self, num_layers: int) -> list[range]:
+        """The layers of each pipeline stage, in order.
+
+        Where they do not divide evenly, the stages in the middle get one more, then the first, then the last: those two
+        also have the embedding and the head. So 126 layers on 16 stages are 7, 14 times 8, and 7, as Llama 3 405B was
+        trained (arXiv:2407.21783, section 3.3.2).
+        """
+        stages = self.num_stages
+        base, more = divmod(num_layers, stages)
+        favoured = [*range(1, stages - 1), 0, stages - 1][:more]
+        ends = [0]
+        for stage in range(stages):
+            ends.append(ends[-1] + base + (stage in favoured))
+        return [range(start, end) for start, end in itertools.pairwise(ends)]
+
+    def check_world(self, world_size: int) -> None:
+        """Refuse to start on a number of ranks that is not the layout's.
+
+        Raises:
+            UserError: with the layout's product, the number given, and what would fit.
+        """
+        if world_size == self.world_size:
+            return
+        product = " x ".join(f"{axis} {getattr(self, axis)}" for axis in AXES)
+        rest = self.world_size // self.dp_shard
+        fit = f"set layout.dp_shard = {world_size // rest}, or " if world_size % rest == 0 else ""
+        raise UserError(
+            f"the layout is for {self.world_size} ranks ({product}) and {world_size} were started",
+            hint=f"{fit}start {self.world_size}",
+        )
+
     def check(self, spec: ModelSpec, *, seq_len: int, global_batch_size: int) -> None:
         """Refuse what cannot run, before anything is built.
 
@@ -67,7 +112,100 @@ class Layout(Config):
         Raises:
             UserError: names the setting, both numbers and the nearest values that work.
         """
-        # helper A: the full set of rules
-        del seq_len, global_batch_size
-        if spec.num_heads % self.tp:
-            raise UserError(f"layout.tp = {self.tp} does not divide num_heads = {spec.num_heads}")
+        self._check_split(spec, seq_len)
+        self._check_experts(spec)
+        self._check_batch(seq_len, global_batch_size)
+        if self.pp > 1:
+            self._check_pipeline(spec, seq_len, self.micro_batches(global_batch_size))
+        elif self.stages_per_rank > 1:
+            raise UserError(f"layout.stages_per_rank = {self.stages_per_rank} needs pp > 1", hint="set it to 1")
+
+    def _check_split(self, spec: ModelSpec, seq_len: int) -> None:
+        """Heads and widths over `tp`, what is left of the heads over `cp`, the sequence over both."""
+        widths = {
+            "model.num_heads": spec.num_heads,
+            "model.num_kv_heads": spec.num_kv_heads,
+            "model.vocab_size": spec.vocab_size,
+        }
+        if spec.moe is None or spec.moe.num_dense_layers:
+            widths["model.ffn_dim"] = spec.ffn_dim
+        if spec.moe is not None:
+            widths["model.moe.ffn_dim"] = spec.moe.ffn_dim
+            widths["model.moe.shared_ffn_dim"] = spec.moe.shared_ffn_dim
+        _must_divide("layout.tp", self.tp, widths)
+        heads = {
+            "model.num_heads / layout.tp": spec.num_heads // self.tp,
+            "model.num_kv_heads / layout.tp": spec.num_kv_heads // self.tp,
+        }
+        _must_divide("layout.cp", self.cp, heads)
+        if seq_len % (self.cp * self.tp):
+            raise UserError(
+                f"train.seq_len = {seq_len} is not a multiple of layout.cp {self.cp} x layout.tp {self.tp}",
+                hint=f"train.seq_len = {_multiples_near(seq_len, self.cp * self.tp)} works",
+            )
+
+    def _check_experts(self, spec: ModelSpec) -> None:
+        if self.ep == 1:
+            return
+        if spec.moe is None:
+            raise UserError(f"layout.ep = {self.ep} needs a model with experts", hint="set layout.ep = 1")
+        shares = {"model.moe.num_experts": spec.moe.num_experts, "layout.dp_shard x layout.cp": self.dp_shard * self.cp}
+        _must_divide("layout.ep", self.ep, shares)
+
+    def _check_batch(self, seq_len: int, global_batch_size: int) -> None:
+        at_once = self.data_ranks * self.micro_batch_size
+        if global_batch_size == 0 or global_batch_size % at_once:
+            raise UserError(
+                f"a step of {global_batch_size} sequences does not divide among {self.data_ranks} data ranks "
+                f"(dp_replicate {self.dp_replicate} x dp_shard {self.dp_shard}) in micro batches of "
+                f"{self.micro_batch_size}",
+                hint=f"train.tokens_per_step = {_multiples_near(global_batch_size, at_once, seq_len)} works",
+            )
+
+    def _check_pipeline(self, spec: ModelSpec, seq_len: int, micro_batches: int) -> None:
+        if spec.tied_embeddings:
+            raise UserError(
+                f"model.tied_embeddings shares a matrix between the first and the last stage of layout.pp = {self.pp}",
+                hint="set model.tied_embeddings = false, or layout.pp = 1",
+            )
+        wanted = STAGES_PER_RANK.get(self.schedule, 0)
+        if self.stages_per_rank != wanted if wanted else self.stages_per_rank < 2:
+            raise UserError(
+                f"layout.stages_per_rank = {self.stages_per_rank} does not go with schedule {self.schedule!r}",
+                hint=f"layout.stages_per_rank = {wanted or '2 or more'} works",
+            )
+        if spec.num_layers < self.num_stages:
+            fewer = spec.num_layers // self.stages_per_rank
+            raise UserError(
+                f"model.num_layers = {spec.num_layers} are not enough for the {self.num_stages} stages of layout.pp "
+                f"{self.pp} x stages_per_rank {self.stages_per_rank}",
+                hint=f"layout.pp = {fewer} works" if fewer else f"give the model {self.num_stages} layers",
+            )
+        # torch runs the schedules with several stages a rank in equal rounds of at least pp micro batches.
+        rounds = max(micro_batches // self.pp, 1)
+        if micro_batches < self.pp or (self.stages_per_rank > 1 and micro_batches % rounds):
+            tokens = self.data_ranks * self.micro_batch_size * seq_len
+            raise UserError(
+                f"{micro_batches} micro batches on each data rank do not go round layout.pp = {self.pp} with schedule "
+                f"{self.schedule!r}",
+                hint=f"train.tokens_per_step = {_multiples_near(micro_batches, self.pp, tokens)} works",
+            )
+
+
+def _must_divide(setting: str, value: int, sizes: dict[str, int]) -> None:
+    """Refuse a `value` that does not divide all `sizes`, naming the first that it does not and the nearest that do."""
+    for name, size in sizes.items():
+        if size % value:
+            common = math.gcd(*sizes.values())
+            divisors = [n for n in range(1, common + 1) if common % n == 0]
+            near = [*[n for n in divisors if n < value][-1:], *[n for n in divisors if n > value][:1]]
+            raise UserError(
+                f"{setting} = {value} does not divide {name} = {size}",
+                hint=f"{setting} = {' or '.join(map(str, near))} works",
+            )
+
+
+def _multiples_near(value: int, step: int, unit: int = 1) -> str:
+    """The multiples of `step` around `value`, but not nought, in `unit`s: `8 or 16`."""
+    below, above = value // step * step, -(-value // step) * step
+    return " or ".join(str(n * unit) for n in sorted({below, max(above, step)}) if n)
