@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
 
-from colosse.core.errors import UnavailableError
+from colosse.core.errors import ConflictError, UnavailableError
 
 if sys.platform == "win32":  # pragma: no cover - the two branches are one function
     import msvcrt
@@ -113,6 +113,38 @@ def write_atomic(path: Path, data: bytes) -> None:
         fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Make a large file or a folder that appears at `path` complete or not at all.
+
+    Yields:
+        A fresh name beside `path`: make a file or a folder there. It is renamed at the end, and removed on an error.
+
+    Raises:
+        ConflictError: there is something at `path` (an empty folder does not count).
+        DiskFullError: there is no room.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ConflictError(f"{path} exists already", hint="remove it, or choose another place")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with disk_full_is_clear(path.parent):
+            yield fresh
+            for file in [*fresh.rglob("*"), fresh]:
+                if file.is_file():
+                    with file.open("r+b") as handle:
+                        os.fsync(handle.fileno())
+            fresh.replace(path)
+    except BaseException:
+        if fresh.is_dir():
+            shutil.rmtree(fresh, ignore_errors=True)
+        else:
+            fresh.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
