@@ -1,22 +1,166 @@
-"""The language-model head and its cross-entropy, in chunks so that logits never exist whole."""
+"""The language-model head and its cross-entropy, in chunks of tokens so that logits never exist whole.
+
+Shapes: B sequences, T tokens, N = B * T, D dim, V vocab_size (or this rank's part of it).
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from colosse.model.precision import compute_dtype
 
 IGNORE = -100
+"""Target of a position where nothing is to be learnt."""
+
+
+def chunk_tokens(vocab_size: int, device: torch.device) -> int:
+    """Tokens whose logits exist at once: enough to keep matrix products efficient, few enough to stay small.
+
+    On a CPU about 16 MB of float32, on a GPU half a GB.
+    """
+    budget = 2**22 if device.type == "cpu" else 2**27
+    return max(128, budget // vocab_size // 128 * 128)
+
+
+class Shard:
+    """Part of a vocabulary that is spread over the ranks of a group.
+
+    Args:
+        group: the ranks; each holds the same hidden states.
+        start: the first token id of this rank's part.
+    """
+
+    def __init__(self, group: dist.ProcessGroup, start: int) -> None:
+        self.group = group
+        self.start = start
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, z_loss: float, shard: Shard | None, with_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Losses of some tokens, and what one unit of them adds to the logits' gradient.
+
+    Args:
+        logits: [n, V], of any floating type; the softmax is in float32 or better.
+        targets: [n], `IGNORE` where nothing is to be learnt.
+        z_loss: coefficient of the squared log-partition.
+        shard: where this rank's part of the vocabulary lies, if it is spread.
+        with_gradient: whether the gradient is wanted.
+
+    Returns:
+        Cross-entropy [n] and z-loss [n], both 0 where ignored, and the gradient [n, V] in the logits' type.
+    """
+    valid = (targets != IGNORE).unsqueeze(1)
+    index = (targets if shard is None else targets - shard.start).unsqueeze(1)
+    mine = valid if shard is None else valid & (index >= 0) & (index < logits.shape[1])
+    index = index.where(mine, 0)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    top = wide.amax(dim=1, keepdim=True)
+    if shard is not None:
+        dist.all_reduce(top, dist.ReduceOp.MAX, group=shard.group)
+    shifted = wide - top
+    picked = shifted.gather(1, index) * mine
+    exponentials = shifted.exp()
+    total = exponentials.sum(dim=1, keepdim=True)
+    if shard is not None:
+        dist.all_reduce(total, group=shard.group)
+        dist.all_reduce(picked, group=shard.group)
+    log_total = total.log()
+    log_partition = log_total + top
+    ce = (log_total - picked) * valid
+    z = log_partition.square() * (z_loss * valid)
+    gradient = None
+    if with_gradient:
+        factor = (1 + 2 * z_loss * log_partition) * valid / total
+        gradient = (exponentials * factor).scatter_add(1, index, -mine.to(wide.dtype)).to(logits.dtype)
+    return ce.squeeze(1), z.squeeze(1), gradient
+
+
+class _LossSums(torch.autograd.Function):
+    """Sums of the losses; gradients are made with them, chunk by chunk, so that backward only hands them on."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, head: Head, with_gradient: bool) -> Tensor:
+        """Hidden x [N, D], weight [V, D], targets [N] to [2]: objective, cross-entropy."""
+        dtype = compute_dtype(x)
+        w = weight.to(dtype)
+        sums = torch.zeros(2, dtype=torch.promote_types(dtype, torch.float32), device=x.device)
+        grad_x = torch.empty_like(x) if with_gradient else None
+        grad_w = torch.zeros_like(weight) if with_gradient else None
+        size = chunk_tokens(w.shape[0], x.device)
+        for start in range(0, x.shape[0], size):
+            part = x[start : start + size].to(dtype)
+            ce, z, gradient = head.kernel(
+                part @ w.t(), targets[start : start + size], head.z_loss, head.shard, with_gradient
+            )
+            ce_sum = ce.sum()
+            sums += torch.stack((ce_sum + z.sum(), ce_sum))
+            if gradient is not None and grad_x is not None and grad_w is not None:
+                grad_x[start : start + size] = gradient @ w
+                if grad_w.dtype == dtype:
+                    grad_w.addmm_(gradient.t(), part)
+                else:
+                    grad_w += gradient.t() @ part
+        if grad_x is not None and head.shard is not None:
+            dist.all_reduce(grad_x, group=head.shard.group)
+        ctx.gradients = (grad_x, grad_w)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale what forward made by the objective's gradient; the second element of the result has none."""
+        scale = grad_outputs[0][0]
+        grad_x, grad_w = ctx.gradients
+        ctx.gradients = None
+        if not (scale.device.type == "cpu" and scale == 1):  # the usual case; on a GPU looking would wait for it
+            grad_x, grad_w = grad_x.mul_(scale), grad_w.mul_(scale)
+        return grad_x, grad_w, None, None, None
 
 
 class Head(nn.Module):
-    """Logits, or the summed loss straight from hidden states."""
+    """Logits, or losses straight from hidden states."""
 
     def __init__(self, dim: int, vocab_size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(vocab_size, dim))
         self.z_loss = 0.0
         """Coefficient of the squared log-partition (PaLM, arXiv:2204.02311); the trainer sets it."""
+        self.shard: Shard | None = None
+        """Set by tensor parallelism where `weight` holds a part of the vocabulary and losses are taken over all."""
+        self.kernel: Any = cross_entropy
+        """`cross_entropy`, or a compiled version of it."""
 
-    def forward(self, x: Tensor, targets: Tensor | None) -> Tensor:
-        """[B, T, D] to [B, T, V]; with targets to [2], see `Transformer.forward`."""
-        raise RuntimeError("helper B")
+    def forward(self, x: Tensor, targets: Tensor | None = None, *, per_target: bool = False) -> Tensor:
+        """Compute logits or losses of hidden states.
+
+        Args:
+            x: [B, T, D].
+            targets: [B, T] token ids, `IGNORE` where nothing is to be learnt.
+            per_target: whether to return the cross-entropy of each target, without gradient, instead of sums.
+
+        Returns:
+            Logits [B, T, V] without targets; else [2], see `Transformer.forward`, or [B, T] with `per_target`.
+        """
+        if targets is None:
+            return F.linear(x, self.weight)
+        flat, wanted = x.flatten(0, -2), targets.flatten()
+        if per_target:
+            return self._nll(flat, wanted).view_as(targets)
+        with_gradient = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        sums: Tensor = _LossSums.apply(flat, self.weight, wanted, self, with_gradient)  # type: ignore[no-untyped-call]
+        return sums
+
+    @torch.no_grad()
+    def _nll(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each target in nats: x [N, D] and targets [N] to [N], 0 where ignored."""
+        dtype = compute_dtype(x)
+        w = self.weight.to(dtype)
+        size = chunk_tokens(w.shape[0], x.device)
+        parts = zip(torch.split(x, size), torch.split(targets, size), strict=True)
+        losses = [self.kernel(h.to(dtype) @ w.t(), t, 0.0, self.shard, False)[0] for h, t in parts]
+        return torch.cat(losses)

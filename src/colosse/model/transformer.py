@@ -1,15 +1,19 @@
 """One transformer for every family that `ModelSpec` describes. It knows no parallelism: `parallel/` applies that.
 
-Shapes: B sequences, T tokens, D dim, H heads, K key/value heads, E head_dim, F ffn_dim, V vocab_size.
+Shapes: B sequences, T tokens, S tokens of the whole sequence, D dim, F ffn_dim, V vocab_size.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from colosse.model.attention import Attention, Context
+from colosse.model.attention import Attention, Context, KVCache, make_context
 from colosse.model.loss import Head
+from colosse.model.precision import compute_dtype
+from colosse.model.rope import Rope
 from colosse.spec.model import ModelSpec
 
 
@@ -24,31 +28,37 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        out: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        return out
 
 
 class Block(nn.Module):
     """Attention and feed-forward, each with its norm and residual."""
 
-    def __init__(self, spec: ModelSpec, layer: int) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.post = spec.norm_position == "post"
         self.attention_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
         self.attention = Attention(spec)
         self.ffn_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
-        self.ffn = FeedForward(spec.dim, spec.ffn_dim)  # an MoE layer has `moe` here, see model/moe.py
+        self.ffn = FeedForward(spec.dim, spec.ffn_dim)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """[B, T, D] to [B, T, D]."""
         if self.post:
             x = x + self.attention_norm(self.attention(x, context))
-            return x + self.ffn_norm(self.ffn(x))
-        x = x + self.attention(self.attention_norm(x), context)
-        return x + self.ffn(self.ffn_norm(x))
+            x = x + self.ffn_norm(self.ffn(x))
+        else:
+            x = x + self.attention(self.attention_norm(x), context)
+            x = x + self.ffn(self.ffn_norm(x))
+        return x
 
 
 class Transformer(nn.Module):
     """The whole model, or the layers of one pipeline stage.
+
+    Parameters are empty until `init.initialize` or a file fills them; build under `torch.device("meta")` what is to be
+    spread.
 
     Args:
         spec: the model.
@@ -57,17 +67,19 @@ class Transformer(nn.Module):
         last: whether it holds the final norm and the head.
     """
 
-    def __init__(
-        self, spec: ModelSpec, *, layers: range | None = None, first: bool = True, last: bool = True
-    ) -> None:
+    def __init__(self, spec: ModelSpec, *, layers: range | None = None, first: bool = True, last: bool = True) -> None:
         super().__init__()
         self.spec = spec
+        self.rope = Rope(spec)
+        self.sequence_parts = 1
+        """How many times longer than `x` a sequence is, where parallelism cuts it up and no positions are given."""
+        held = range(spec.num_layers) if layers is None else layers
         self.embed = nn.Embedding(spec.vocab_size, spec.dim) if first else None
-        self.layers = nn.ModuleDict({str(i): Block(spec, i) for i in (layers or range(spec.num_layers))})
+        self.layers = nn.ModuleDict({str(i): Block(spec) for i in held})
         self.norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps) if last else None
         self.head = Head(spec.dim, spec.vocab_size) if last else None
         if spec.tied_embeddings and self.embed is not None and self.head is not None:
-            self.head.weight = self.embed.weight
+            self.head.register_parameter("weight", cast(nn.Parameter, self.embed.weight))
 
     def forward(
         self,
@@ -76,6 +88,8 @@ class Transformer(nn.Module):
         *,
         documents: Tensor | None = None,
         positions: Tensor | None = None,
+        per_target: bool = False,
+        cache: KVCache | None = None,
     ) -> Tensor:
         """Compute logits, a loss, or what the next stage wants.
 
@@ -85,15 +99,40 @@ class Transformer(nn.Module):
             documents: [B, S] number of the document that each token belongs to; None: one document. S is the whole
                 sequence even where T is a context-parallel rank's part of it.
             positions: [B, S] position of each token in its document; None: 0 .. S-1.
+            per_target: with targets, return the cross-entropy of each, without gradient.
+            cache: keys and values so far, in generation; `x` goes on from there.
 
         Returns:
             [B, T, D] without a head; logits [B, T, V] without targets; else [2]: the objective summed over the targets
-            (with gradient), and the cross-entropy in nats summed over them (without).
+            (with gradient), and the cross-entropy in nats summed over them (without); with `per_target` the
+            cross-entropy of each [B, T], 0 where ignored.
         """
-        context = Context(documents=documents, positions=positions)
         h = x if self.embed is None else self.embed(x)
+        whole = documents if documents is not None else positions
+        length = x.shape[1] * self.sequence_parts if whole is None else whole.shape[1]
+        context = make_context(
+            self.spec,
+            self.rope,
+            length,
+            h.device,
+            compute_dtype(h),
+            documents=documents,
+            positions=positions,
+            cache=cache,
+        )
         for block in self.layers.values():
             h = block(h, context)
+        if cache is not None:
+            cache.length += length
         if self.norm is None or self.head is None:
             return h
-        return self.head(self.norm(h), targets)
+        out: Tensor = self.head(self.norm(h), targets, per_target=per_target)
+        return out
+
+    @torch.no_grad()
+    def nll(
+        self, x: Tensor, targets: Tensor, *, documents: Tensor | None = None, positions: Tensor | None = None
+    ) -> Tensor:
+        """Cross-entropy of each target in nats, [B, T]; arguments as in `forward`."""
+        losses: Tensor = self(x, targets, documents=documents, positions=positions, per_target=True)
+        return losses
