@@ -79,7 +79,7 @@ def test_what_cannot_run_is_refused(fields: dict[str, Any], words: list[str]) ->
     [
         (TIED, {"pp": 2}, ["tied_embeddings", "pp = 2"]),
         (MIXTRAL, {"ep": 3, "dp_shard": 4}, ["layout.ep = 3", "num_experts = 8", "ep = 2 or 4 works"]),
-        (MIXTRAL, {"ep": 8, "dp_shard": 2, "cp": 2}, ["layout.ep = 8", "dp_shard x layout.cp = 4", "ep = 4 works"]),
+        (MIXTRAL, {"ep": 8, "dp_shard": 2, "cp": 2}, ["layout.ep = 8", "dp_shard x cp x tp = 4", "ep = 4 works"]),
         (TIED.model_copy(update={"ffn_dim": 702}), {"tp": 4}, ["layout.tp = 4", "ffn_dim = 702", "tp = 2 works"]),
     ],
 )
@@ -90,9 +90,9 @@ def test_families_have_their_own_limits(model: ModelSpec, fields: dict[str, Any]
         assert word in str(caught.value)
 
 
-def test_experts_spread_over_data_and_context_ranks() -> None:
+def test_experts_spread_over_data_context_and_tensor_ranks() -> None:
     _check(MIXTRAL, ep=8, dp_shard=4, cp=2)
-    _check(MIXTRAL, ep=4, dp_shard=8, tp=2)
+    _check(MIXTRAL, ep=8, dp_shard=2, cp=2, tp=2)
 
 
 @pytest.mark.parametrize(

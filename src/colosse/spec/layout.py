@@ -25,8 +25,8 @@ class Layout(Config):
     """Sizes of the mesh axes, and what each rank does to fit and to be fast.
 
     The order of the axes, outermost first, is `pp, dp_replicate, dp_shard, cp, tp`; their product is the world size.
-    `ep` is not an axis of its own: it is made of data and context ranks (`dp_shard * cp`), which are then the ranks
-    that exchange tokens between experts.
+    `ep` is not an axis of its own: it is made of data, context and tensor ranks (`dp_shard * cp * tp`), which are then
+    the ranks that exchange tokens between experts: inside experts each of them has tokens of its own.
     """
 
     pp: Size = 1
@@ -129,9 +129,6 @@ class Layout(Config):
         }
         if spec.moe is None or spec.moe.num_dense_layers:
             widths["model.ffn_dim"] = spec.ffn_dim
-        if spec.moe is not None:
-            widths["model.moe.ffn_dim"] = spec.moe.ffn_dim
-            widths["model.moe.shared_ffn_dim"] = spec.moe.shared_ffn_dim
         _must_divide("layout.tp", self.tp, widths)
         heads = {
             "model.num_heads / layout.tp": spec.num_heads // self.tp,
@@ -149,7 +146,10 @@ class Layout(Config):
             return
         if spec.moe is None:
             raise UserError(f"layout.ep = {self.ep} needs a model with experts", hint="set layout.ep = 1")
-        shares = {"model.moe.num_experts": spec.moe.num_experts, "layout.dp_shard x layout.cp": self.dp_shard * self.cp}
+        shares = {
+            "model.moe.num_experts": spec.moe.num_experts,
+            "layout.dp_shard x cp x tp": self.dp_shard * self.cp * self.tp,
+        }
         _must_divide("layout.ep", self.ep, shares)
 
     def _check_batch(self, seq_len: int, global_batch_size: int) -> None:
