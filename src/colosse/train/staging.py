@@ -15,8 +15,10 @@ import torch
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.metadata import MetadataIndex, StorageMeta
-from torch.distributed.checkpoint.planner import SavePlan
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.storage import WriteResult
 from torch.distributed.tensor import DTensor
+from torch.futures import Future
 
 from colosse.core.files import ensure_free
 from colosse.train.manifest import FileEntry
@@ -78,6 +80,20 @@ class ShardWriter(FileSystemWriter):
         ensure_free(Path(self.path), sum(item.chunk.sizes.numel() * item.properties.dtype.itemsize for item in items))
         return super().prepare_global_plan(plans)
 
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """Write this rank's files.
+
+        Raises:
+            OSError: what the disk answered, in place of what torch's archive makes of it (a complaint about positions).
+        """
+        try:
+            return super().write_data(plan, planner)
+        except RuntimeError as error:
+            for stream in self._files.written.values():
+                if stream.failure:
+                    raise stream.failure from error
+            raise
+
 
 class _HashedFiles(FileSystem):
     """The local file system; what is written through it is hashed."""
@@ -105,10 +121,12 @@ class _HashedStream(io.RawIOBase):
         self._file = path.open("xb")
         self._digest = hashlib.sha256()
         self._size = 0
+        self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
         """Append bytes; all of them are taken."""
-        self._file.write(data)
+        with self._remembering():
+            self._file.write(data)
         self._digest.update(data)
         size = memoryview(data).nbytes
         self._size += size
@@ -125,7 +143,8 @@ class _HashedStream(io.RawIOBase):
     def flush(self) -> None:
         """Hand what is buffered to the system."""
         if not self._file.closed:
-            self._file.flush()
+            with self._remembering():
+                self._file.flush()
 
     def fileno(self) -> int:
         """For `fsync`, which DCP calls without a flush: what is still buffered would not be made to last."""
@@ -136,3 +155,11 @@ class _HashedStream(io.RawIOBase):
         """Close the file too."""
         self._file.close()
         super().close()
+
+    @contextmanager
+    def _remembering(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
