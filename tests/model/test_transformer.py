@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from colosse.model.init import initialize  # noqa: E402
 from colosse.model.transformer import Transformer  # noqa: E402
-from colosse.spec.model import ModelSpec, RopeScaling  # noqa: E402
+from colosse.spec.model import ModelSpec, MoESpec, RopeScaling  # noqa: E402
 from tests.model import reference  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -21,6 +21,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "head norm": {"qk_norm": "head"},
     "olmo": {"qk_norm": "full", "norm_position": "post"},
     "window": {"sliding_window": 5},
+    "mixture": {"moe": MoESpec(num_experts=4, top_k_experts=2, ffn_dim=16, num_dense_layers=1, balance="none")},
     "yarn": {"rope_scaling": RopeScaling(kind="yarn", factor=4, original_seq_len=8)},
 }
 

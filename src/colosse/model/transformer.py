@@ -1,6 +1,6 @@
 """One transformer for every family that `ModelSpec` describes. It knows no parallelism: `parallel/` applies that.
 
-Shapes: B sequences, T tokens, S tokens of the whole sequence, D dim, F ffn_dim, V vocab_size.
+Shapes: B sequences, T tokens, S tokens of the whole sequence, D dim, V vocab_size.
 """
 
 from __future__ import annotations
@@ -11,46 +11,38 @@ import torch
 from torch import Tensor, nn
 
 from colosse.model.attention import Attention, Context, KVCache, make_context
+from colosse.model.feedforward import FeedForward
 from colosse.model.loss import Head
+from colosse.model.moe import MoE
 from colosse.model.precision import compute_dtype
 from colosse.model.rope import Rope
 from colosse.spec.model import ModelSpec
 
 
-class FeedForward(nn.Module):
-    """SwiGLU (arXiv:2002.05202)."""
-
-    def __init__(self, dim: int, ffn_dim: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(dim, ffn_dim, bias=False)
-        self.up = nn.Linear(dim, ffn_dim, bias=False)
-        self.down = nn.Linear(ffn_dim, dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] to [B, T, D]."""
-        out: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
-        return out
-
-
 class Block(nn.Module):
-    """Attention and feed-forward, each with its norm and residual."""
+    """Attention, and feed-forward or mixture of experts, each with its norm and residual."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, layer: int) -> None:
         super().__init__()
         self.post = spec.norm_position == "post"
         self.attention_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
         self.attention = Attention(spec)
         self.ffn_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
-        self.ffn = FeedForward(spec.dim, spec.ffn_dim)
+        self.has_experts = spec.is_moe_layer(layer)
+        if spec.moe is not None and self.has_experts:
+            self.moe = MoE(spec.dim, spec.moe)
+        else:
+            self.ffn = FeedForward(spec.dim, spec.ffn_dim)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """[B, T, D] to [B, T, D]."""
+        feed = self.moe if self.has_experts else self.ffn
         if self.post:
             x = x + self.attention_norm(self.attention(x, context))
-            x = x + self.ffn_norm(self.ffn(x))
+            x = x + self.ffn_norm(feed(x))
         else:
             x = x + self.attention(self.attention_norm(x), context)
-            x = x + self.ffn(self.ffn_norm(x))
+            x = x + feed(self.ffn_norm(x))
         return x
 
 
@@ -75,7 +67,7 @@ class Transformer(nn.Module):
         """How many times longer than `x` a sequence is, where parallelism cuts it up and no positions are given."""
         held = range(spec.num_layers) if layers is None else layers
         self.embed = nn.Embedding(spec.vocab_size, spec.dim) if first else None
-        self.layers = nn.ModuleDict({str(i): Block(spec) for i in held})
+        self.layers = nn.ModuleDict({str(i): Block(spec, i) for i in held})
         self.norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps) if last else None
         self.head = Head(spec.dim, spec.vocab_size) if last else None
         if spec.tied_embeddings and self.embed is not None and self.head is not None:
@@ -136,3 +128,7 @@ class Transformer(nn.Module):
         """Cross-entropy of each target in nats, [B, T]; arguments as in `forward`."""
         losses: Tensor = self(x, targets, documents=documents, positions=positions, per_target=True)
         return losses
+
+    def mixtures(self) -> list[MoE]:
+        """Layers with experts: once a step the trainer sums their `counts` over ranks and calls `update_balance`."""
+        return [module for module in self.modules() if isinstance(module, MoE)]
