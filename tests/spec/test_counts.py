@@ -69,21 +69,25 @@ def test_parameters_are_those_of_the_module(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_flops_are_those_that_torch_counts(name: str) -> None:
     torch = pytest.importorskip("torch")
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from colosse.model.transformer import Transformer
 
     tokens = 64
     spec = _small(name)
-    with torch.device("meta"):
-        model = Transformer(spec)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.device("meta"):
-        model(torch.zeros(1, tokens, dtype=torch.int64))
+    forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with FakeTensorMode(), sdpa_kernel(SDPBackend.MATH):  # whose products torch counts on any device
+        with forward:
+            logits = Transformer(spec)(torch.zeros(1, tokens, dtype=torch.int64))
+        with backward:
+            logits.sum().backward()
     ours = counts.flops(spec, [tokens])
     # torch counts the whole square of attention; the rest must be equal.
     square = ours.attention // counts.attended_pairs(tokens) * tokens**2
-    assert counter.get_total_flops() == ours.forward - ours.attention + square
+    assert forward.get_total_flops() == ours.forward - ours.attention + square
+    assert backward.get_total_flops() == 2 * forward.get_total_flops()
 
 
 def test_flops_of_six_per_parameter_and_attention() -> None:

@@ -60,6 +60,10 @@ def test_good_layouts_pass(fields: dict[str, Any]) -> None:
         ({"pp": 2, "stages_per_rank": 2}, ["stages_per_rank = 2", "1f1b", "= 1 works"]),
         ({"pp": 2, "schedule": "interleaved_1f1b"}, ["stages_per_rank = 1", "2 or more works"]),
         ({"pp": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 3}, ["stages_per_rank = 3", "= 2 works"]),
+        (
+            {"pp": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 2, "compile": "on"},
+            ["zbv_zero_bubble", "layout.compile = 'on'", '"off"'],
+        ),
         ({"pp": 8, "dp_shard": 16}, ["4 micro batches", "pp = 8", "tokens_per_step = 131072 works"]),
         (
             {"pp": 4, "schedule": "interleaved_1f1b", "stages_per_rank": 2, "global_batch_size": 11},

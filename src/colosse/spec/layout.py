@@ -174,6 +174,11 @@ class Layout(Config):
                 f"layout.stages_per_rank = {self.stages_per_rank} does not go with schedule {self.schedule!r}",
                 hint=f"layout.stages_per_rank = {wanted or '2 or more'} works",
             )
+        if self.compile == "on" and self.schedule.endswith("zero_bubble"):
+            raise UserError(
+                f"schedule {self.schedule!r} takes backward apart, which layout.compile = 'on' makes one piece",
+                hint='set layout.compile = "off", or layout.schedule = "interleaved_1f1b"',
+            )
         if spec.num_layers < self.num_stages:
             fewer = spec.num_layers // self.stages_per_rank
             raise UserError(

@@ -91,7 +91,7 @@ def rank_memory(
     states = 2 * slices if optimizer == "adamw" else 2 * (slices - matrices) + matrices
 
     per_layer = max(activation_bytes_per_token(spec, layer, layout) for layer in layers)
-    in_flight = _stages_in_flight(layout, stage_rank, micro_batches) * max(len(stages[stage]) for stage in held)
+    in_flight = stages_in_flight(layout, stage_rank, micro_batches) * max(len(stages[stage]) for stage in held)
     again = 0.0
     if layout.recompute != "none":
         eager = layout.model_copy(update={"recompute": "none"})
@@ -165,8 +165,11 @@ def _stage_rank(layout: Layout, stage: int) -> int:
     return layout.pp - 1 - place if turn and layout.schedule == "zbv_zero_bubble" else place
 
 
-def _stages_in_flight(layout: Layout, stage_rank: int, micro_batches: int) -> int:
-    """Most (micro batch, stage) pairs whose activations a rank holds at once, from the schedules' warm-up."""
+def stages_in_flight(layout: Layout, stage_rank: int, micro_batches: int) -> int:
+    """Most (micro batch, stage) pairs whose activations a rank holds at once, from the schedules' warm-up.
+
+    As torch's schedules have it; for `zbv_zero_bubble` with fewer than twice `pp` micro batches at most that.
+    """
     if layout.pp == 1:
         return 1
     if layout.schedule == "1f1b":
@@ -174,8 +177,13 @@ def _stages_in_flight(layout: Layout, stage_rank: int, micro_batches: int) -> in
     if layout.schedule == "zbv_zero_bubble":
         return min(2 * layout.pp, 2 * micro_batches)
     a_round = micro_batches // max(micro_batches // layout.pp, 1)
-    gap = 1 if layout.schedule == "interleaved_zero_bubble" else 2
-    warm_up = (layout.stages_per_rank - 1) * a_round + gap * (layout.pp - 1 - stage_rank)
+    warm_up = (layout.stages_per_rank - 1) * a_round
+    if (
+        layout.schedule == "interleaved_zero_bubble"
+    ):  # products that wait for their weights' gradient even the ranks out
+        warm_up += layout.pp - 1
+    else:
+        warm_up += 2 * (layout.pp - 1 - stage_rank)
     return min(warm_up + 1, layout.stages_per_rank * micro_batches)
 
 
