@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 from colosse.model.precision import compute_dtype
@@ -144,22 +145,27 @@ class Head(nn.Module):
             per_target: whether to return the cross-entropy of each target, without gradient, instead of sums.
 
         Returns:
-            Logits [B, T, V] without targets; else [2], see `Transformer.forward`, or [B, T] with `per_target`.
+            Logits [B, T, V] without targets (of this rank's part of the vocabulary where that is spread); else [2],
+            see `Transformer.forward`, or [B, T] with `per_target`.
         """
         if targets is None:
-            return F.linear(x, self.weight)
+            return F.linear(x, self._held())
         flat, wanted = x.flatten(0, -2), targets.flatten()
         if per_target:
             return self._nll(flat, wanted).view_as(targets)
         with_gradient = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        sums: Tensor = _LossSums.apply(flat, self.weight, wanted, self, with_gradient)  # type: ignore[no-untyped-call]
+        sums: Tensor = _LossSums.apply(flat, self._held(), wanted, self, with_gradient)  # type: ignore[no-untyped-call]
         return sums
+
+    def _held(self) -> Tensor:
+        """The weight, or what tensor parallelism has left of it on this rank."""
+        return self.weight.to_local() if isinstance(self.weight, DTensor) else self.weight
 
     @torch.no_grad()
     def _nll(self, x: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of each target in nats: x [N, D] and targets [N] to [N], 0 where ignored."""
         dtype = compute_dtype(x)
-        w = self.weight.to(dtype)
+        w = self._held().to(dtype)
         size = chunk_tokens(w.shape[0], x.device)
         parts = zip(torch.split(x, size), torch.split(targets, size), strict=True)
         losses = [self.kernel(h.to(dtype) @ w.t(), t, 0.0, self.shard, False)[0] for h, t in parts]

@@ -5,6 +5,7 @@ Shapes: B sequences, T tokens, N = B * T, D dim, F ffn_dim of an expert, E num_e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,14 +33,19 @@ class Experts(nn.Module):
             x: [N * K, D], sorted by expert.
             counts: [E] how many of them each expert has.
         """
-        dtype = compute_dtype(x)
-        x, gate, up, down = (t.to(dtype) for t in (x, self.gate, self.up, self.down))
-        if x.device.type == "cpu":
-            parts = zip(torch.split(x, counts.int().tolist()), gate.unbind(), up.unbind(), down.unbind(), strict=True)
-            return torch.cat([F.linear(F.silu(F.linear(part, g)) * F.linear(part, u), d) for part, g, u, d in parts])
-        ends = counts.cumsum(0).to(torch.int32)
-        inner = F.silu(F.grouped_mm(x, gate.mT, offs=ends)) * F.grouped_mm(x, up.mT, offs=ends)
-        return F.grouped_mm(inner, down.mT, offs=ends)
+        return grouped_swiglu(x, counts, self.gate, self.up, self.down)
+
+
+def grouped_swiglu(x: Tensor, counts: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """What `Experts` computes, with weights as they are there: of all experts, or of a rank's."""
+    dtype = compute_dtype(x)
+    x, gate, up, down = (t.to(dtype) for t in (x, gate, up, down))
+    if x.device.type == "cpu":
+        parts = zip(torch.split(x, counts.int().tolist()), gate.unbind(), up.unbind(), down.unbind(), strict=True)
+        return torch.cat([F.linear(F.silu(F.linear(part, g)) * F.linear(part, u), d) for part, g, u, d in parts])
+    ends = counts.cumsum(0).to(torch.int32)
+    inner = F.silu(F.grouped_mm(x, gate.mT, offs=ends)) * F.grouped_mm(x, up.mT, offs=ends)
+    return F.grouped_mm(inner, down.mT, offs=ends)
 
 
 class MoE(nn.Module):
@@ -59,6 +65,8 @@ class MoE(nn.Module):
         if moe.balance == "bias":
             self.register_buffer("bias", torch.zeros(moe.num_experts, dtype=torch.float32))
         self.register_buffer("counts", torch.zeros(moe.num_experts, dtype=torch.float32), persistent=False)
+        self.sum_counts: Callable[[Tensor], Tensor] = _alone
+        """Sums counts over the ranks that cut up a microbatch's sequences; parallelism sets it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
@@ -66,9 +74,9 @@ class MoE(nn.Module):
         chosen, weights, counts = self.route(flat)
         order = chosen.flatten().argsort(stable=True)
         place = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-        rows: Tensor = _Reorder.apply(flat, order, place, self.moe.top_k_experts)  # type: ignore[no-untyped-call]
+        rows: Tensor = Reorder.apply(flat, order, place, self.moe.top_k_experts)  # type: ignore[no-untyped-call]
         rows = self.experts(rows, counts)
-        rows = _Reorder.apply(rows, place, order, 1)  # type: ignore[no-untyped-call]
+        rows = Reorder.apply(rows, place, order, 1)  # type: ignore[no-untyped-call]
         out = (rows.view(*chosen.shape, -1) * weights.unsqueeze(-1).to(rows.dtype)).sum(1).view_as(x)
         if self.shared is not None:
             out = out + self.shared(x)
@@ -109,7 +117,8 @@ class MoE(nn.Module):
         moe = self.moe
         penalty = None
         if moe.balance == "loss":
-            load = counts * (moe.num_experts / (scores.shape[0] * moe.top_k_experts))
+            load = self.sum_counts(counts)
+            load = load * (moe.num_experts / load.sum())
             shares = scores if moe.score == "softmax" else scores / scores.sum(-1, keepdim=True)
             penalty = moe.balance_rate * (shares * load.to(shares.dtype)).sum()
         out: Tensor = _Balance.apply(scores, penalty, counts, self.counts)  # type: ignore[no-untyped-call]
@@ -121,6 +130,10 @@ class MoE(nn.Module):
         if self.moe.balance == "bias":
             self.bias += self.moe.balance_rate * (self.counts.mean() - self.counts).sign()
         self.counts.zero_()
+
+
+def _alone(counts: Tensor) -> Tensor:
+    return counts
 
 
 class _Balance(torch.autograd.Function):
@@ -144,7 +157,7 @@ class _Balance(torch.autograd.Function):
         return gradient, gradient.new_ones(()) if ctx.has_penalty else None, None, None
 
 
-class _Reorder(torch.autograd.Function):
+class Reorder(torch.autograd.Function):
     """Rows in another order, each used `copies` times; gradients are gathered too, for scattering is slow or random."""
 
     @staticmethod

@@ -18,10 +18,14 @@ from colosse.model.precision import autocast
 from colosse.model.transformer import Transformer
 from colosse.parallel import gradients
 from colosse.parallel.compile import compile_blocks
+from colosse.parallel.context import context_parallel, context_part
+from colosse.parallel.expert import expert_parallel, update_balance
 from colosse.parallel.mesh import Mesh
 from colosse.parallel.pieces import held, local, materialise
+from colosse.parallel.pipeline import Pipeline, stage_rank
 from colosse.parallel.recompute import recompute
 from colosse.parallel.shard import shard, sharded
+from colosse.parallel.tensor import tensor_parallel
 from colosse.spec.layout import Layout
 from colosse.spec.model import ModelSpec
 
@@ -45,48 +49,61 @@ class ParallelModel:
         parts: this rank's pipeline stages; one without `pp`.
     """
 
-    def __init__(self, spec: ModelSpec, mesh: Mesh, parts: list[Transformer]) -> None:
+    def __init__(self, spec: ModelSpec, mesh: Mesh, parts: list[Transformer], pipeline: Pipeline | None) -> None:
         self.spec = spec
         self.mesh = mesh
         self.parts = parts
+        self._pipeline = pipeline
 
     def train_step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Forward and backward of all micro batches of a step; gradients are added to those that there are.
 
         Args:
-            micro_batches: this data rank's, equally many and equally large on every rank.
+            micro_batches: this data rank's, equally many on every rank, each of `micro_batch_size` sequences.
 
         Returns:
             [2], float64: objective and cross-entropy in nats, each summed over this data rank's targets, the same on
             each of its ranks.
         """
-        part = self.parts[0]
-        modules = sharded(part)
-        sums = torch.zeros(2, dtype=torch.float64, device=self.mesh.device)
+        if self._pipeline is not None:
+            return self.mesh.sum(self._pipeline.train([self._inputs(batch) for batch in micro_batches]), "cp", "pp")
+        modules = sharded(self.parts[0])
+        sums = self._zeros()
         for number, batch in enumerate(micro_batches, start=1):
             for module in modules:
                 module.set_requires_all_reduce(number == len(micro_batches), recurse=False)
-            out = self._forward(batch)
-            out[0].backward()  # type: ignore[no-untyped-call]
+            out = self.parts[0](**self._inputs(batch))
+            out[0].backward()
             sums += out.detach()
         return self.mesh.sum(sums, "cp")
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Tensor:
-        """Losses of some sequences without gradients; returns [2] as `train_step` does."""
-        sums = torch.zeros(2, dtype=torch.float64, device=self.mesh.device)
-        sums += self._forward(batch)
+        """Losses of sequences without gradients, `micro_batch_size` at a time; returns [2] as `train_step` does."""
+        inputs = self._inputs(batch)
+        size = self.mesh.layout.micro_batch_size
+        parts = zip(*(torch.split(x, size) for x in inputs.values()), strict=True)
+        pieces = [dict(zip(inputs, part, strict=True)) for part in parts]
+        sums = self._zeros()
+        if self._pipeline is not None:
+            sums += self._pipeline.evaluate(pieces)
+        else:
+            for piece in pieces:
+                sums += self.parts[0](**piece)
         for part in self.parts:
             for module in sharded(part):
                 module.reshard()  # what backward would have done: the next weights may come from elsewhere
-        return self.mesh.sum(sums, "cp")
+        return self.mesh.sum(sums, "cp", "pp")
 
     def finish_gradients(self, num_targets: Tensor | float, max_norm: float) -> Tensor:
         """End a step's gradients: from sums to means over `num_targets` of the whole step, clipped to `max_norm`.
 
+        Also corrects the balance of experts by the step's tokens.
+
         Returns:
             The global norm before clipping, the same on every rank.
         """
+        update_balance(self.parts, self.mesh)
         return gradients.finish(
             (parameter for _, parameter in self.named_parameters()), self.mesh, num_targets, max_norm
         )
@@ -107,7 +124,9 @@ class ParallelModel:
         """Parameters and buffers by name: the tensors themselves, so that a checkpoint is read right into them."""
         state: dict[str, Tensor] = {}
         for part in self.parts:
-            state |= dict(part.named_parameters()) | dict(part.named_buffers())
+            state |= part.state_dict()
+        if self.spec.tied_embeddings:
+            del state["head.weight"]
         return state
 
     @torch.no_grad()
@@ -123,9 +142,14 @@ class ParallelModel:
         for name, tensor in self.state_dict().items():
             local(tensor).copy_(state[name][held(tensor)])
 
-    def _forward(self, batch: Batch) -> Tensor:
-        out: Tensor = self.parts[0](batch.tokens, batch.targets, documents=batch.documents, positions=batch.positions)
-        return out
+    def _inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Arguments of a part's forward on this rank."""
+        tokens, targets = (context_part(x, self.mesh) for x in (batch.tokens, batch.targets))
+        shared = {"documents": batch.documents, "positions": batch.positions}
+        return {"x": tokens, "targets": targets} | {name: x for name, x in shared.items() if x is not None}
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(2, dtype=torch.float64, device=self.mesh.device)
 
 
 def build(
@@ -144,12 +168,19 @@ def build(
     Raises:
         UserError: float8 or compilation was asked for where it does not work.
     """
-    parts = []
-    with torch.device("meta"):
-        parts.append(Transformer(spec))
-    for part in parts:
+    stages = layout.stage_layers(spec.num_layers)
+    mine: dict[int, Transformer] = {}
+    for number, layers in enumerate(stages):
+        if stage_rank(layout, number) == mesh.stage_rank:
+            with torch.device("meta"):
+                last = number == len(stages) - 1
+                mine[number] = Transformer(spec, layers=layers, first=number == 0, last=last)
+    for part in mine.values():
         if part.head is not None:
             part.head.z_loss = z_loss
+        expert_parallel(part, mesh)
+        tensor_parallel(part, mesh)
+        context_parallel(part, mesh)
         for block in part.layers.values():
             recompute(block, layout.recompute)
         compile_blocks(part, layout.compile, mesh.device)
@@ -158,7 +189,10 @@ def build(
         else:
             part.forward = _in_precision(part.forward, mesh)  # type: ignore[method-assign]
         materialise(part, mesh.device, seed)
-    return ParallelModel(spec, mesh, parts)
+    pipeline = None
+    if layout.pp > 1:
+        pipeline = Pipeline(spec, mesh, mine, seq_len)
+    return ParallelModel(spec, mesh, list(mine.values()), pipeline)
 
 
 def _in_precision(forward: Callable[..., Tensor], mesh: Mesh) -> Callable[..., Tensor]:

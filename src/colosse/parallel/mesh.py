@@ -82,13 +82,12 @@ class Mesh:
         return self._sparse()["ep"]
 
     def group(self, axis: str) -> dist.ProcessGroup | None:
-        """The group of this rank along `pp`, `cp`, `tp` or `ep`; None where the axis has size 1."""
-        if getattr(self.layout, axis) == 1:
+        """The group of this rank along `pp`, `dp_replicate`, `fsdp`, `cp` or `tp`; None where the axis has size 1."""
+        layout = self.layout
+        if (layout.dp_shard * layout.cp if axis == "fsdp" else getattr(layout, axis)) == 1:
             return None
-        if axis == "ep":
-            return self.expert.get_group()
-        if axis == "cp" and self.layout.dp_shard > 1:
-            return self._view(dp_shard=self.layout.dp_shard, cp=self.layout.cp, tp=self.layout.tp).get_group("cp")
+        if axis == "cp" and layout.dp_shard > 1:
+            return self._view(dp_shard=layout.dp_shard, cp=layout.cp, tp=layout.tp).get_group("cp")
         return self._dense().get_group("fsdp" if axis == "cp" else axis)
 
     def sum(self, values: Tensor, *axes: str) -> Tensor:

@@ -23,16 +23,19 @@ class SpikeGuard:
         factor: deviations above the median from which a loss is a spike; 0 judges none.
         losses: what an earlier part of the run had seen.
         spikes: how many spikes in a row it ended with.
+
+    Attributes:
+        in_a_row: spikes since the last step that was none.
     """
 
     def __init__(self, factor: float, losses: Sequence[float] = (), spikes: int = 0) -> None:
         self.factor = factor
         self._losses = deque(losses, maxlen=WINDOW)
-        self._spikes = spikes
+        self.in_a_row = spikes
 
     def limit(self) -> float:
         """Loss above which a step is a spike; infinite where none is judged."""
-        if not self.factor or len(self._losses) < ENOUGH or self._spikes >= PATIENCE:
+        if not self.factor or len(self._losses) < ENOUGH or self.in_a_row >= PATIENCE:
             return float("inf")
         middle = median(self._losses)
         deviation = median(abs(loss - middle) for loss in self._losses)
@@ -41,14 +44,14 @@ class SpikeGuard:
     def is_spike(self, loss: float) -> bool:
         """Judge a step's loss (nats per token) and remember it unless it is a spike; not a number always is one."""
         if not loss <= self.limit() or loss == float("inf"):
-            self._spikes += 1
+            self.in_a_row += 1
             return True
-        if self._spikes >= PATIENCE:
+        if self.in_a_row >= PATIENCE:
             self._losses.clear()
-        self._spikes = 0
+        self.in_a_row = 0
         self._losses.append(loss)
         return False
 
     def state(self) -> dict[str, list[float] | int]:
         """What the constructor takes, for a checkpoint."""
-        return {"losses": list(self._losses), "spikes": self._spikes}
+        return {"losses": list(self._losses), "spikes": self.in_a_row}
