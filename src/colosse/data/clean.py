@@ -20,7 +20,7 @@ from colosse.data.document import Document, Tally
 from colosse.data.minhash import bands
 from colosse.data.readers import UnreadableError
 from colosse.data.sources import Chunk
-from colosse.data.words import Hashes, word_hashes
+from colosse.data.words import Hashes, normalised_words
 from colosse.data.workers import atomic
 
 UNREADABLE = "unreadable"
@@ -66,7 +66,7 @@ def document_keys(text: str, method: str) -> Hashes:
     data = text.encode()
     digest = xxhash.xxh3_128_intdigest(data)
     keys = np.array([len(data), digest >> 64, digest & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)
-    return np.concatenate([keys, bands(word_hashes(text)[0])]) if method == "minhash" else keys
+    return np.concatenate([keys, bands(normalised_words(text))]) if method == "minhash" else keys
 
 
 def read_documents(folder: Path, chunk: int) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ class SourceConfig(Config):
     text_field: str = "text"
     """Field of the text in jsonl, parquet and hub rows; dotted for nested ones."""
     weight: Annotated[float, Field(ge=0)] = 0.0
-    """Share of the training mixture, relative to the others; 0: in proportion to its tokens."""
+    """Share of the training mixture, relative to the others; 0 for all: each in proportion to its tokens."""
     language: str = ""
     """ISO 639-1 code if known; empty: identified per document."""
     max_documents: Annotated[int, Field(ge=0)] = 0
@@ -45,20 +45,20 @@ class SourceConfig(Config):
 class StepsConfig(Config):
     """Which steps documents go through, in this order."""
 
-    repair: bool = True
-    """Unicode repair and normalisation of line ends."""
     boilerplate: bool = True
     """Main text of HTML pages only."""
-    languages: list[str] = []
+    repair: bool = True
+    """Unicode repair and normalisation of line ends."""
+    languages: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]] = []
     """Keep only these (ISO 639-1); empty keeps all."""
     quality: list[Literal["gopher", "c4", "fineweb"]] = []
     """Rule sets for web text; not for code."""
     pii: bool = False
-    """Replace e-mail addresses, IP addresses and phone numbers."""
-    dedup: Literal["none", "exact", "minhash"] = "minhash"
-    """`minhash` does exact duplicates too."""
+    """Replace e-mail addresses, public IP addresses and phone numbers."""
     decontaminate: list[Path] = []
     """Evaluation files: documents that share a 13-gram of words with them are dropped."""
+    dedup: Literal["none", "exact", "minhash"] = "minhash"
+    """`minhash` does exact duplicates too."""
 
 
 class TokenizerConfig(Config):
@@ -80,4 +80,15 @@ class DataConfig(Config):
     val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Share of each source's documents, chosen by their hash, that is held out."""
     shard_tokens: Annotated[int, Field(ge=1024)] = 50_000_000
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Which documents are held out, and which the tokenizer learns from."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> DataConfig:
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError("two sources have one name")
+        unweighted = [source.name for source in self.sources if not source.weight]
+        if unweighted and len(unweighted) < len(names):
+            raise ValueError(f"give every source a weight, or none: {unweighted[0]!r} has none")
+        return self

@@ -49,6 +49,19 @@ def kind_of(path: Path) -> str:
     return "text" if last in TEXT or last in CODE else ""
 
 
+def lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file that may be compressed, those of white space alone left out.
+
+    Raises:
+        UnreadableError: the file is missing or damaged.
+    """
+    try:
+        with _open(path) as file:
+            yield from (line for line in file if not line.isspace())
+    except (EOFError, zlib.error, OSError) as error:
+        raise UnreadableError(f"cannot read {path}: {error}", hint="check the path") from None
+
+
 def is_compressed(path: Path) -> bool:
     """Whether a file can only be read from its beginning."""
     return path.suffix.lower() in COMPRESSED
