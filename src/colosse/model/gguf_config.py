@@ -220,7 +220,7 @@ def _rope_scaling(known: Mapping[str, Any], path: Path) -> RopeScaling | None:
         original_seq_len=known.get("rope.scaling.original_context_length", known["context_length"]),
         beta_fast=known.get("rope.scaling.yarn_beta_fast", 32.0),
         beta_slow=known.get("rope.scaling.yarn_beta_slow", 1.0),
-        attention_factor=0.0 if attention == 1 else attention * _yarn_factor(factor),
+        attention_factor=0.0 if attention == 1 else _short(attention * _yarn_factor(factor)),
     )
 
 
