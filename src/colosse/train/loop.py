@@ -22,6 +22,7 @@ from torch import Tensor
 
 from colosse.core.errors import ColosseError
 from colosse.parallel.apply import ParallelModel
+from colosse.parallel.mesh import Mesh
 from colosse.spec.counts import mfu
 from colosse.train.checkpoint import Checkpoints
 from colosse.train.evaluate import Evaluator, Loss
@@ -120,7 +121,7 @@ class Trainer:
         feed = self._feed()
         try:
             while self.position.step < self.resolved.total_steps:
-                wish = _Wish(self.mesh.world_size, self.mesh.device, stop.received, self._checkpoint_is_due())
+                wish = _Wish(self.mesh, lambda: stop.received, self._checkpoint_time_has_come)
                 if not self._step(feed.next()):
                     feed.close()
                     feed = self._feed()
@@ -136,13 +137,14 @@ class Trainer:
     def _stops_after_step(self, stopping: bool, checkpoint: bool) -> bool:
         """What comes between two steps. Returns whether the run ends early."""
         self._read_metrics(behind=0 if self.mesh.device.type == "cpu" else 1)
-        last = self.position.step == self.resolved.total_steps
-        if stopping or last or checkpoint:
+        step, interval = self.position.step, self.recipe.checkpoint.interval_steps
+        last = step == self.resolved.total_steps
+        if stopping or last or checkpoint or (interval and step % interval == 0):
             self._save()
         if stopping and not last:
             self._checkpoints.wait()
             return True
-        if not last and self.position.step % self.resolved.eval_interval_steps == 0:
+        if not last and step % self.resolved.eval_interval_steps == 0:
             self._evaluate()
         return False
 
@@ -194,8 +196,8 @@ class Trainer:
         loss, limit = float(totals[1] / totals[2]), self._guard.limit()
         if not self._guard.is_spike(loss if math.isfinite(float(norm)) else math.nan):
             return False
-        if not math.isfinite(loss) and self._guard.in_a_row > PATIENCE:
-            raise _diverged(self.position.step + 1, loss)
+        if not math.isfinite(loss + float(norm)) and self._guard.in_a_row > PATIENCE:
+            raise _diverged(self.position.step + 1, loss, float(norm))
         text = f"step {self.position.step + 1}: loss {loss:.4g} is a spike (limit {limit:.4g})"
         action = self.recipe.optimizer.spike_action
         self._record.event(
@@ -227,7 +229,7 @@ class Trainer:
             loss, norm = unread.values.read()
             step = unread.position.step
             if not (math.isfinite(loss) and math.isfinite(norm)) and not self._guard.factor:
-                raise _diverged(step, loss)
+                raise _diverged(step, loss, norm)
             speed = self.resolved.tokens_per_step / unread.seconds
             per_rank = speed / self.mesh.world_size
             self._record.step(
@@ -262,11 +264,11 @@ class Trainer:
             text = indent(prompt + continued, "  | ", lambda line: True)
             self._record.event("sample", step, text, prompt=prompt, sample=continued)
 
-    def _checkpoint_is_due(self) -> bool:
+    def _checkpoint_time_has_come(self) -> bool:
+        """By rank 0's clock, where checkpoints go by time."""
         config = self.recipe.checkpoint
-        if config.interval_steps:
-            return (self.position.step + 1) % config.interval_steps == 0
-        return self.mesh.rank == 0 and time.monotonic() - self._saved_at >= config.interval_s
+        late = time.monotonic() - self._saved_at >= config.interval_s
+        return self.mesh.rank == 0 and not config.interval_steps and late
 
     def _save(self) -> None:
         """Metrics first: a step whose loss is not a number must not become a checkpoint."""
@@ -330,22 +332,22 @@ class _Unread:
 class _Wish:
     """What some rank wants, made everybody's while the step is computed: to stop, to write a checkpoint."""
 
-    def __init__(self, world_size: int, device: torch.device, *wishes: bool) -> None:
+    def __init__(self, mesh: Mesh, *wishes: Callable[[], bool]) -> None:
         self._mine = wishes
         self._all: HostCopy | None = None
-        if world_size > 1:
-            values = torch.stack([torch.full((), float(wish), device=device) for wish in wishes])
+        if mesh.world_size > 1:
+            values = torch.stack([torch.full((), float(wish()), device=mesh.device) for wish in wishes])
             dist.all_reduce(values, dist.ReduceOp.MAX)
             self._all = HostCopy(values)
 
     def granted(self) -> list[bool]:
         """For each wish, whether any rank has it."""
-        return list(self._mine) if self._all is None else [value > 0 for value in self._all.read()]
+        return [wish() for wish in self._mine] if self._all is None else [value > 0 for value in self._all.read()]
 
 
-def _diverged(step: int, loss: float) -> DivergedError:
+def _diverged(step: int, loss: float, norm: float) -> DivergedError:
     return DivergedError(
-        f"the loss of step {step} is {loss}: training has diverged",
+        f"step {step} has loss {loss:.4g} and gradient norm {norm:.4g}: training has diverged",
         hint="the checkpoints from before are intact; lower optimizer.lr, or set optimizer.spike_factor = 8",
     )
 

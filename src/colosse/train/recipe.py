@@ -13,7 +13,7 @@ from colosse.core.config import Config, load
 from colosse.core.errors import UserError
 from colosse.data.config import DataConfig
 from colosse.spec import scaling
-from colosse.spec.counts import Params, flops_per_token, params
+from colosse.spec.counts import Params, flops, params
 from colosse.spec.layout import Layout
 from colosse.spec.model import ModelSpec
 from colosse.spec.presets import ModelChoice
@@ -210,9 +210,11 @@ def resolve(recipe: Recipe) -> Resolved:
     """
     spec, train = recipe.model.spec, recipe.train
     counted = params(spec)
-    per_token = flops_per_token(spec, train.seq_len)
+    work = flops(spec, [train.seq_len])
+    per_token = work.train / train.seq_len
+    law_per_token = (work.train - 3 * work.head) / train.seq_len  # the laws count without embeddings and head
     tokens = train.total_tokens or round(train.tokens_per_param * counted.active_non_embedding)
-    per_step = train.tokens_per_step or _lawful_batch(per_token * tokens, recipe)
+    per_step = train.tokens_per_step or _lawful_batch(law_per_token * tokens, recipe)
     if per_step % train.seq_len:
         near = max(1, round(per_step / train.seq_len)) * train.seq_len
         raise UserError(
@@ -232,16 +234,16 @@ def resolve(recipe: Recipe) -> Resolved:
         total_steps=steps,
         total_tokens=steps * per_step,
         warmup_steps=warmup_steps(steps, recipe.optimizer),
-        lr=recipe.optimizer.lr or scaling.learning_rate(per_token * steps * per_step),
+        lr=recipe.optimizer.lr or scaling.learning_rate(law_per_token * steps * per_step, per_step),
         eval_interval_steps=recipe.eval.interval_steps or max(1, steps // 10),
         total_flops=per_token * steps * per_step,
     )
 
 
-def _lawful_batch(flops: float, recipe: Recipe) -> int:
+def _lawful_batch(total_flops: float, recipe: Recipe) -> int:
     """Tokens of a step by scaling law, to the nearest number that the layout can share out evenly."""
     at_once = recipe.train.seq_len * recipe.layout.data_ranks * recipe.layout.micro_batch_size
-    return max(1, round(scaling.tokens_per_step(flops) / at_once)) * at_once
+    return max(1, round(scaling.tokens_per_step(total_flops) / at_once)) * at_once
 
 
 def _split(override: str) -> tuple[str, str]:
