@@ -164,7 +164,7 @@ class Attention(nn.Module):
             heads = (spec.num_heads, spec.num_kv_heads) if spec.qk_norm == "full" else (1, 1)
             self.q_norm = nn.RMSNorm(heads[0] * spec.head_dim, eps=spec.norm_eps)
             self.k_norm = nn.RMSNorm(heads[1] * spec.head_dim, eps=spec.norm_eps)
-        self.attend = Attend(spec)
+        self.attend: nn.Module = Attend(spec)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """[B, T, D] to [B, T, D]."""

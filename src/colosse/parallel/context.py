@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed._functional_collectives import all_to_all_single_autograd
 
-from colosse.model.attention import Attend, Attention, Context
+from colosse.model.attention import Attention, Context
 from colosse.model.transformer import Transformer
 from colosse.parallel.mesh import Mesh
 

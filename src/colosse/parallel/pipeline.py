@@ -138,4 +138,4 @@ class Pipeline:
     def _loss(self, output: Tensor, _targets: Tensor) -> Tensor:
         """The objective of one micro batch, which the last stage has computed already."""
         self._sums += output.detach()
-        return output[0]
+        return output[0].clone()  # a view could not be let go of in place, as torch does
