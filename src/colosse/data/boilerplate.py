@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 def main_text(html: str) -> str:
     """The article of a page, without menus, footers and comments; empty where none is found.
 
