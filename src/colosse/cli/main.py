@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from colosse import __version__
-from colosse.cli import ask, chat, code, config, doctor, keys, models, serve, summarize, translate
+from colosse.cli import ask, chat, code, config, data, doctor, export, keys, models, runs, serve, summarize, train, translate
 from colosse.cli.output import fail
 from colosse.core.errors import ColosseError, UnavailableError
 
@@ -26,10 +26,14 @@ app.command("translate")(translate.translate)
 app.command("summarize")(summarize.summarize)
 app.add_typer(code.app, name="code")
 app.command("serve")(serve.serve)
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 
 
 def _version(show: bool) -> None:

@@ -18,6 +18,8 @@ from colosse.core.files import format_bytes
 
 POINTS = 480
 """Of a longer series so many means are drawn, with the smallest and largest behind them."""
+LOG_RATIO = 3
+"""Of the largest to the smallest value, from which a logarithmic axis shows more than a plain one."""
 SIZE = 1000
 """Side of the drawing in its own units."""
 COLORS = 6
@@ -56,7 +58,7 @@ class Chart:
         unit: of the values, said after the title.
         kind: how values are written.
         zero: whether the axis begins at nought.
-        log: a logarithmic axis, where all values allow it.
+        log: a logarithmic axis, where the values allow it and are far enough apart.
         wide: takes the whole width of the page.
     """
 
@@ -87,16 +89,19 @@ def render(chart: Chart) -> str:
     if not series:
         return ""
     drawn = [_thin(each) for each in series]
-    x = _Axis(min(each.xs[0] for each in series), max(each.xs[-1] for each in series))
+    x = _Axis(0.0, max(each.xs[-1] for each in series))
     y = _y_axis(chart, drawn)
-    ticks = y_ticks(y.low, y.high, log=y.log)
+    ticks = round_values(y.low, y.high, log=y.log)
     lines = "".join(f'<path class="grid" d="M0 {_down(y, tick)}H{SIZE}"/>' for tick in ticks)
     paths = "".join(_paths(each, points, x, y) for each, points in zip(series, drawn, strict=True))
     labels = "".join(
         f'<span style="top:{100 - 100 * y.at(tick):.2f}%">{write(tick, chart.kind)}</span>' for tick in ticks
     )
     steps = "".join(
-        f'<span style="left:{100 * x.at(tick):.2f}%">{write(tick, "number")}</span>' for tick in _x_ticks(x.low, x.high)
+        f'<span{" class=end" if x.at(tick) > 0.96 else ""} style="left:{100 * x.at(tick):.2f}%">'
+        f"{write(tick, 'number') if tick else 'step 0'}</span>"
+        for tick in round_values(x.low, x.high)
+        if tick == round(tick)
     )
     legend = ""
     if len(series) > 1:
@@ -130,14 +135,14 @@ def write(value: float, kind: Kind) -> str:
     return f"{value:.4g}"
 
 
-def y_ticks(low: float, high: float, *, log: bool = False, count: int = 5) -> list[float]:
+def round_values(low: float, high: float, *, log: bool = False, count: int = 5) -> list[float]:
     """Round values between `low` and `high`, about `count` of them."""
     if log:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for digits in ((1,), (1, 3), (1, 2, 5)):
+        for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
             ticks = [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
-            if len(ticks) >= 3:
-                return ticks[:: max(1, len(ticks) // (count + 1))]
+            if len(ticks) >= count - 1:
+                return ticks[:: -(-len(ticks) // (count + 2))]
     if high <= low:
         return [low]
     raw = (high - low) / count
@@ -179,16 +184,12 @@ def _smooth(points: Sequence[_Point]) -> list[float]:
 def _y_axis(chart: Chart, drawn: Sequence[Sequence[_Point]]) -> _Axis:
     low = min(point.mean for points in drawn for point in points)
     high = max(point.mean for points in drawn for point in points)
-    if chart.log and low > 0 and high / low > 20:
-        return _Axis(low / 1.15, high * 1.15, log=True)
+    if chart.log and low > 0 and high / low > LOG_RATIO:
+        return _Axis(low / 1.06, high * 1.06, log=True)
     if chart.zero:
         return _Axis(0.0, high * 1.08 or 1.0)
     pad = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return _Axis(low - pad, high + pad)
-
-
-def _x_ticks(low: float, high: float) -> list[float]:
-    return [tick for tick in y_ticks(low, high, count=4) if tick == round(tick)]
 
 
 def _paths(series: Series, points: Sequence[_Point], x: _Axis, y: _Axis) -> str:

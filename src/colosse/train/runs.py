@@ -7,6 +7,7 @@ end of one is no error.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import socket
@@ -111,15 +112,28 @@ class Run:
         except OSError:
             return []
 
-    @cached_property
+    @property
     def steps(self) -> list[Row]:
         """The records of its steps in order, each step once: of one that was done again, the later record counts."""
-        return _unrolled(row for row in _read_lines(self.folder / "metrics.jsonl") if "train_loss" in row)
+        return self._history[0]
 
-    @cached_property
+    @property
     def evaluations(self) -> list[Row]:
         """The records of its evaluations in order: `val_loss`, `bpb`, and both by source as `bpb.NAME`."""
-        return _unrolled(row for row in _read_lines(self.folder / "metrics.jsonl") if "val_loss" in row)
+        return self._history[1]
+
+    @cached_property
+    def _history(self) -> tuple[list[Row], list[Row]]:
+        """Steps and evaluations that were not given up: a step that comes again voids all that was said after it."""
+        steps: list[Row] = []
+        evaluations: list[Row] = []
+        for row in _read_lines(self.folder / "metrics.jsonl"):
+            if "train_loss" in row:
+                _put(steps, row)
+                _cut(evaluations, row["step"])
+            elif "val_loss" in row:
+                _put(evaluations, row)
+        return steps, evaluations
 
     @cached_property
     def events(self) -> list[Row]:
@@ -248,9 +262,16 @@ def find_run(parent: Path, text: str) -> Run:
     if len(matches) > 1:
         raise UserError(f"{text!r} is the beginning of several train runs", hint=", ".join(matches))
     if not matches:
-        hint = nearest(text, names) if names else f"`colosse train RECIPE` makes one in {parent}"
+        hint = _nearest_run(text, names) if names else f"`colosse train RECIPE` makes one in {parent}"
         raise NotFoundError(f"no train run {text!r} in {parent}", hint=hint)
     return Run(parent / matches[0])
+
+
+def _nearest_run(text: str, names: Sequence[str]) -> str:
+    """`did you mean ...?` for the run that begins most like `text`: names end with a time that nobody types."""
+    beginnings = {name[: len(text)].lower(): name for name in reversed(names)}
+    close = difflib.get_close_matches(text.lower(), beginnings, n=1)
+    return f"did you mean {beginnings[close[0]]!r}?" if close else nearest(text, names)
 
 
 def summarize(run: Run) -> Summary:
@@ -295,14 +316,14 @@ def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 
-def _unrolled(rows: Iterator[Row]) -> list[Row]:
-    """Rows by step without the history that was given up: a step that comes again voids itself and all after it."""
-    kept: list[Row] = []
-    for row in rows:
-        while kept and kept[-1]["step"] >= row["step"]:
-            kept.pop()
-        kept.append(row)
-    return kept
+def _cut(rows: list[Row], step: int) -> None:
+    while rows and rows[-1]["step"] >= step:
+        rows.pop()
+
+
+def _put(rows: list[Row], row: Row) -> None:
+    _cut(rows, row["step"])
+    rows.append(row)
 
 
 def _read_lines(path: Path) -> Iterator[Row]:
