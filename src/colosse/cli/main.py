@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from colosse import __version__
-from colosse.cli import ask, chat, code, config, data, doctor, export, keys, models, runs, serve, summarize, train, translate
+from colosse.cli import (
+    ask,
+    chat,
+    code,
+    config,
+    data,
+    doctor,
+    export,
+    keys,
+    models,
+    runs,
+    serve,
+    summarize,
+    train,
+    translate,
+)
 from colosse.cli.output import fail
 from colosse.core.errors import ColosseError, UnavailableError
 
