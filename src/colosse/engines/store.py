@@ -2,7 +2,8 @@
 
 Layout of `$COLOSSE_HOME/models`:
 
-    <id>/                pulled: its files and `model.json`, which says what they are, their hashes and their source
+    <id>/                pulled, or made here: its files and `model.json`, which says what they are, their hashes and
+                         their source
     <name>.gguf          put there by hand
     <name>/<file>.gguf   put there by hand; also a folder of safetensors with its `config.json`
     .partial/<id>/       a pull that is not finished; renamed to `<id>/` when everything in it is verified
@@ -11,9 +12,10 @@ Layout of `$COLOSSE_HOME/models`:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,6 +233,51 @@ class ModelStore:
             if entry.format == "gguf":
                 self._check_gguf(staging, files)
             self._publish(staging, Manifest(entry=entry, files=files, source=origin, pulled_at=_now()))
+        return self.get(entry.id)
+
+    def install(self, entry: ModelEntry, make: Callable[[Path], None], source: str) -> InstalledModel:
+        """Install a model that is made here, in place of an earlier one from the same source.
+
+        Args:
+            entry: what is known of it; sizes, hash and what its GGUF header says are filled in.
+            make: writes the file whose path it is given.
+            source: where it comes from, for people.
+
+        Raises:
+            ConflictError: another model has this name, or it is just being installed.
+            DiskFullError: there is no room.
+        """
+        lock = try_lock(self._lock_file(entry.id))
+        if lock is None:
+            raise ConflictError(f"model {entry.id!r} is being installed", hint="wait for it, and try again")
+        with lock:
+            present = {item.id: item for item in self.installed()}.get(entry.id)
+            if self.catalogue.find(entry.id) or (present and present.source != source):
+                origin = f"installed, from {present.source}" if present else "in the catalogue"
+                raise ConflictError(
+                    f"another model named {entry.id} is {origin}", hint="give the folder or file another name"
+                )
+            staging = self._root / PARTIAL / entry.id
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            try:
+                path = staging / entry.file_name
+                make(path)
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                info = read_gguf(path)
+                known = {
+                    "size_bytes": info.size_bytes,
+                    "sha256": digest,
+                    "max_model_len": info.context_length,
+                    "kv_bytes_per_token": info.kv_bytes_per_token,
+                }
+                record = FileRecord(name=path.name, size_bytes=info.size_bytes, sha256=digest)
+                entry = entry.model_copy(update=known)
+                self._publish(staging, Manifest(entry=entry, files=[record], source=source, pulled_at=_now()))
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
         return self.get(entry.id)
 
     async def _fetch_from_any(

@@ -15,9 +15,6 @@ FILES = (
     "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model",
 )  # fmt: skip
 """Files of a Hugging Face tokenizer folder; only the first must be there."""
-MAX_PADDING = 1024
-"""Rows that an embedding may have beyond the tokenizer's tokens: published models pad to round numbers, the most that
-we know of being 905."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +126,12 @@ def _first_template(template: Any) -> str:
 
 
 def check_fits(tokenizer: TokenizerFiles, vocab_size: int) -> None:
-    """Refuse a tokenizer that cannot be this model's.
+    """Refuse a tokenizer that cannot be this model's. One with fewer tokens may be: embeddings are often padded.
 
     Raises:
-        UserError: it has tokens for which the model has no row, or far fewer tokens than the model has rows.
+        UserError: it has tokens for which the model has no row.
     """
-    if tokenizer.size > vocab_size or vocab_size - tokenizer.size > MAX_PADDING:
+    if tokenizer.size > vocab_size:
         raise UserError(
             f"the tokenizer in {tokenizer.folder} has {tokenizer.size} tokens and the model {vocab_size}",
             hint="give the folder of the tokenizer that the model was trained with",

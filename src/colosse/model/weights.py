@@ -49,7 +49,7 @@ def check_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...], path
     if tuple(found) != tuple(wanted):
         raise UserError(
             f"{path}: tensor {name!r} has shape {list(found)}, and the model described beside it has {list(wanted)}",
-            hint="the weights and their description are not of the same model: fetch both again",
+            hint="the weights and their description are not of the same model",
             code="corrupt_model",
         )
 
