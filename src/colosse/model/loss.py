@@ -82,45 +82,23 @@ def cross_entropy(
     return ce.squeeze(1), z.squeeze(1), gradient
 
 
-class _LossSums(torch.autograd.Function):
-    """Sums of the losses; gradients are made with them, chunk by chunk, so that backward only hands them on."""
+class _Given(torch.autograd.Function):
+    """A value whose gradient is known already: backward only hands it on."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, head: Head, with_gradient: bool) -> Tensor:
-        """Hidden x [N, D], weight [V, D], targets [N] to [2]: objective, cross-entropy."""
-        dtype = compute_dtype(x)
-        w = weight.to(dtype)
-        sums = torch.zeros(2, dtype=torch.promote_types(dtype, torch.float32), device=x.device)
-        grad_x = torch.empty_like(x) if with_gradient else None
-        grad_w = torch.zeros_like(weight) if with_gradient else None
-        size = chunk_tokens(w.shape[0], x.device)
-        for start in range(0, x.shape[0], size):
-            part = x[start : start + size].to(dtype)
-            ce, z, gradient = head.kernel(
-                part @ w.t(), targets[start : start + size], head.z_loss, head.shard, with_gradient
-            )
-            ce_sum = ce.sum()
-            sums += torch.stack((ce_sum + z.sum(), ce_sum))
-            if gradient is not None and grad_x is not None and grad_w is not None:
-                grad_x[start : start + size] = gradient @ w
-                if grad_w.dtype == dtype:
-                    grad_w.addmm_(gradient.t(), part)
-                else:
-                    grad_w += gradient.t() @ part
-        if grad_x is not None and head.shard is not None:
-            dist.all_reduce(grad_x, group=head.shard.group)
-        ctx.gradients = (grad_x, grad_w)
-        return sums
+    def forward(ctx: Any, _x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        """Value [2], and what one unit of its first element owes to `_x`, in its shape."""
+        ctx.gradient = gradient
+        return value
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale what forward made by the objective's gradient; the second element of the result has none."""
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        """Scale what forward was given by the objective's gradient; the second element of the result has none."""
         scale = grad_outputs[0][0]
-        grad_x, grad_w = ctx.gradients
-        ctx.gradients = None
+        gradient, ctx.gradient = ctx.gradient, None
         if not (scale.device.type == "cpu" and scale == 1):  # the usual case; on a GPU looking would wait for it
-            grad_x, grad_w = grad_x.mul_(scale), grad_w.mul_(scale)
-        return grad_x, grad_w, None, None, None
+            gradient = gradient.mul_(scale)
+        return gradient, None, None
 
 
 class Head(nn.Module):
@@ -153,13 +131,54 @@ class Head(nn.Module):
         flat, wanted = x.flatten(0, -2), targets.flatten()
         if per_target:
             return self._nll(flat, wanted).view_as(targets)
-        with_gradient = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        sums: Tensor = _LossSums.apply(flat, self._held(), wanted, self, with_gradient)  # type: ignore[no-untyped-call]
-        return sums
+        weight = self._held()
+        with_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        sums, grad_x, grad_w = self._sums(flat, weight, wanted, with_gradient)
+        if grad_x is None or grad_w is None:
+            return sums
+        # Two nodes of the graph: zero-bubble pipelines ask for the two gradients at different times.
+        of_x: Tensor = _Given.apply(flat, sums, grad_x)  # type: ignore[no-untyped-call]
+        of_weight: Tensor = _Given.apply(weight, torch.zeros_like(sums), grad_w)  # type: ignore[no-untyped-call]
+        return of_x + of_weight
 
     def _held(self) -> Tensor:
         """The weight, or what tensor parallelism has left of it on this rank."""
         return self.weight.to_local() if isinstance(self.weight, DTensor) else self.weight
+
+    @torch.no_grad()
+    def _sums(
+        self, x: Tensor, weight: Tensor, targets: Tensor, with_gradient: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Sums [2] of the losses, and the gradients of the first, made chunk by chunk together with them.
+
+        Args:
+            x: [N, D].
+            weight: [V, D].
+            targets: [N].
+            with_gradient: whether gradients, like x and weight, are wanted.
+        """
+        dtype = compute_dtype(x)
+        w = weight.to(dtype)
+        sums = torch.zeros(2, dtype=torch.promote_types(dtype, torch.float32), device=x.device)
+        grad_x = torch.empty_like(x) if with_gradient else None
+        grad_w = torch.zeros_like(weight) if with_gradient else None
+        size = chunk_tokens(w.shape[0], x.device)
+        for start in range(0, x.shape[0], size):
+            part = x[start : start + size].to(dtype)
+            ce, z, gradient = self.kernel(
+                part @ w.t(), targets[start : start + size], self.z_loss, self.shard, with_gradient
+            )
+            ce_sum = ce.sum()
+            sums += torch.stack((ce_sum + z.sum(), ce_sum))
+            if gradient is not None and grad_x is not None and grad_w is not None:
+                grad_x[start : start + size] = gradient @ w
+                if grad_w.dtype == dtype:
+                    grad_w.addmm_(gradient.t(), part)
+                else:
+                    grad_w += gradient.t() @ part
+        if grad_x is not None and self.shard is not None:
+            dist.all_reduce(grad_x, group=self.shard.group)
+        return sums, grad_x, grad_w
 
     @torch.no_grad()
     def _nll(self, x: Tensor, targets: Tensor) -> Tensor:

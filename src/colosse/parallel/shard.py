@@ -6,13 +6,14 @@ summed (HSDP).
 
 from __future__ import annotations
 
-import functools
+import itertools
 
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import Shard
+from torch.distributed.fsdp._fully_shard._fsdp_common import FSDPMeshInfo, HSDPMeshInfo, ShardPlacementResult
+from torch.distributed.tensor import DTensor, Shard
 
 from colosse.model.transformer import Transformer
 from colosse.parallel.mesh import Mesh
@@ -30,33 +31,30 @@ def shard(part: Transformer, mesh: Mesh) -> None:
     layout = mesh.layout
     low = None if layout.precision == "float32" else torch.bfloat16
     policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32)
+    places = _expert_places(part, mesh)
 
-    def apply(modules: nn.Module | list[nn.Module], on: DeviceMesh, *, reshard: bool) -> None:
-        fully_shard(modules, mesh=on, reshard_after_forward=reshard, mp_policy=policy)
+    def apply(modules: nn.Module | list[nn.Module], *, reshard: bool) -> None:
+        fully_shard(
+            modules,
+            mesh=mesh.fsdp,
+            reshard_after_forward=reshard,
+            shard_placement_fn=places.get if places else None,
+            mp_policy=policy,
+        )
 
-    for moe in part.mixtures():
-        if layout.ep > 1:
-            ranks = mesh.expert_fsdp.size(-1)
-            fully_shard(
-                moe.experts,
-                mesh=mesh.expert_fsdp,
-                reshard_after_forward=layout.reshard_after_forward,
-                shard_placement_fn=functools.partial(_within_experts, ranks),
-                mp_policy=policy,
-            )
-        if layout.tp > 1:
-            apply(moe, mesh.folded, reshard=layout.reshard_after_forward)
     for block in part.layers.values():
-        apply(block, mesh.fsdp, reshard=layout.reshard_after_forward)
+        apply(block, reshard=layout.reshard_after_forward)
     if not part.spec.tied_embeddings:
         if part.embed is not None:
-            apply(part.embed, mesh.fsdp, reshard=layout.reshard_after_forward)
+            apply(part.embed, reshard=layout.reshard_after_forward)
         if part.norm is not None and part.head is not None:
-            apply([part.norm, part.head], mesh.fsdp, reshard=False)  # backward begins with them
-    apply(part, mesh.fsdp, reshard=False)
+            apply([part.norm, part.head], reshard=False)  # backward begins with them
+    apply(part, reshard=False)
     for module in sharded(part):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
+    if layout.ep > 1:
+        _prefetch([module for module in part.layers.values() if isinstance(module, FSDPModule)])
 
 
 def sharded(part: nn.Module) -> list[FSDPModule]:
@@ -64,6 +62,36 @@ def sharded(part: nn.Module) -> list[FSDPModule]:
     return [module for module in part.modules() if isinstance(module, FSDPModule)]
 
 
-def _within_experts(ranks: int, weight: nn.Parameter) -> Shard | None:
-    """Cut within each expert where that comes out even: a rank may have fewer experts than FSDP has ranks."""
-    return Shard(1) if weight.shape[1] % ranks == 0 else None
+def _expert_places(part: Transformer, mesh: Mesh) -> dict[nn.Parameter, Shard | ShardPlacementResult]:
+    """How the parameters of mixtures are cut, and over which ranks where those are not the rest of the block's."""
+    places: dict[nn.Parameter, Shard | ShardPlacementResult] = {}
+    mixtures = part.mixtures()
+    folded = _info(mesh.folded) if mixtures and mesh.layout.tp > 1 else None
+    experts = _info(mesh.expert_fsdp) if mixtures and mesh.layout.ep > 1 else folded
+    ranks = (experts.mesh if experts is not None else mesh.fsdp).size(-1)
+    for moe in mixtures:
+        if folded is not None:
+            places |= dict.fromkeys(moe.parameters(), ShardPlacementResult(Shard(0), folded))
+        for weight in moe.experts.parameters():
+            cut = _within_or_among(weight, ranks)
+            places[weight] = cut if experts is None else ShardPlacementResult(cut, experts)
+    return places
+
+
+def _within_or_among(weight: nn.Parameter, ranks: int) -> Shard:
+    """Cut among a rank's experts where they are enough, else within each: padding would be whole experts."""
+    held = weight.to_local() if isinstance(weight, DTensor) else weight
+    return Shard(1 if held.shape[0] % ranks and held.shape[1] % ranks == 0 else 0)
+
+
+def _info(on: DeviceMesh) -> FSDPMeshInfo:
+    if on.ndim == 1:
+        return FSDPMeshInfo(on, shard_mesh_dim=0)
+    return HSDPMeshInfo(on, shard_mesh_dim=1, replicate_mesh_dim=0)
+
+
+def _prefetch(blocks: list[FSDPModule]) -> None:
+    """Gather the next block's weights before a block, whose experts make the CPU wait, rather than while it runs."""
+    for block, following in itertools.pairwise(blocks):
+        block.set_modules_to_forward_prefetch([following])
+        following.set_modules_to_backward_prefetch([block])
