@@ -130,7 +130,6 @@ class Passes:
         if given.path:
             tokenizer = Tokenizer.load(given.path.expanduser())
         else:
-            self.progress.begin("learning the tokenizer", int(given.sample_mb * 1e6))
             tokenizer = Tokenizer.train(self._sample(), given.vocab_size)
         fresh = self.work / "tokenizer"
         tokenizer.save(fresh)
@@ -145,6 +144,7 @@ class Passes:
         weights = [source.weight for source in self.config.sources]
         shares = weights if any(weights) else sizes
         wanted = self.config.tokenizer.sample_mb * 1e6
+        self.progress.begin("learning the tokenizer", int(min(wanted, sum(sizes))))
         fractions = [wanted * share / sum(shares) / size for share, size in zip(shares, sizes, strict=True)]
         for chunk in self.chunks:
             keep, _, hashes = self._kept(chunk)

@@ -59,6 +59,8 @@ def prepare(config: DataConfig, home: Path, *, progress: Progress | None = None,
             with Workers(workers or machine().cpus) as pool:
                 Passes(config, identity, sources.cut(config.sources, parts), build, pool, progress).run()
         shutil.rmtree(build / "work", ignore_errors=True)
+        for stray in build.glob("*/.*"):  # of workers that were killed
+            stray.unlink()
         build.replace(done)
         sync_folder(done.parent)
     return done
