@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,42 @@ async def test_another_model_of_the_same_name_is_not_mistaken(web: Web, store: M
     other = entry(web).model_copy(update={"sources": entry(web).sources[:1]})
     with pytest.raises(ConflictError, match="another model named m is installed, from hub owner/repo@"):
         await store.pull(other)
+
+
+def made(data: bytes) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_bytes(data)
+
+    return make
+
+
+def test_a_model_made_here(store: ModelStore, home: Path) -> None:
+    wanted = ModelEntry(id="mine", title="Mine", parameters=5)
+    model = store.install(wanted, made(DATA), "train run mine")
+    assert (model.id, model.source, model.size_bytes) == ("mine", "train run mine", len(DATA))
+    assert model.sha256 == hashlib.sha256(DATA).hexdigest()
+    assert (model.entry.title, model.entry.parameters, model.entry.size_bytes) == ("Mine", 5, len(DATA))
+    assert sorted(path.name for path in model.folder.iterdir()) == ["mine.gguf", "model.json"]
+
+    again = make_gguf(300_000)
+    assert store.install(wanted, made(again), "train run mine").size_bytes == len(again)
+    with pytest.raises(ConflictError, match="another model named mine is installed, from train run mine"):
+        store.install(wanted, made(DATA), "train run other")
+    with pytest.raises(ConflictError, match="another model named smollm2-135m-instruct is in the catalogue"):
+        store.install(ModelEntry(id="smollm2-135m-instruct"), made(DATA), "train run x")
+    assert store.get("mine").size_bytes == len(again)
+
+
+def test_a_model_whose_making_fails_leaves_the_one_before(store: ModelStore, home: Path) -> None:
+    wanted = ModelEntry(id="mine")
+    store.install(wanted, made(DATA), "train run mine")
+    with pytest.raises(UserError, match="is not a GGUF model"):
+        store.install(wanted, made(b"no model"), "train run mine")
+    assert store.get("mine").size_bytes == len(DATA) and store.begun() == {}
+    lock = try_lock(store._lock_file("mine"))
+    assert lock is not None
+    with lock, pytest.raises(ConflictError, match="is being installed"):
+        store.install(wanted, made(DATA), "train run mine")
 
 
 def test_unknown_and_not_installed_are_told_apart(store: ModelStore) -> None:

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("gguf")
 
+from colosse.core.config import load  # noqa: E402
 from colosse.core.errors import ColosseError, ConflictError, NotFoundError, UserError  # noqa: E402
 from colosse.core.settings import load_settings  # noqa: E402
 from colosse.engines.engines import Engines  # noqa: E402
@@ -18,13 +19,17 @@ from colosse.engines.store import ModelStore  # noqa: E402
 from colosse.model.generate import generate  # noqa: E402
 from colosse.model.gguf import load_gguf  # noqa: E402
 from colosse.model.huggingface import load_hf  # noqa: E402
+from colosse.model.init import initialize  # noqa: E402
 from colosse.model.transformer import Transformer  # noqa: E402
+from colosse.parallel import apply, mesh  # noqa: E402
+from colosse.spec.layout import Layout  # noqa: E402
 from colosse.spec.model import ModelSpec  # noqa: E402
 from colosse.train.checkpoint import Checkpoints  # noqa: E402
 from colosse.train.export import export_run, from_files, from_run, install, publish_run  # noqa: E402
 from colosse.train.manifest import folder_of  # noqa: E402
 from colosse.train.recipe import Recipe, dump  # noqa: E402
 from tests.model.families import BASE, FAMILIES, TEXTS, loaded, random_model, tiny_tokenizer  # noqa: E402
+from tests.train.ranks import run_ranks  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -97,6 +102,33 @@ def test_what_is_no_run_or_not_yet_or_of_another_recipe(tmp_path: Path) -> None:
     (tmp_path / "other" / "recipe.toml").write_text(text.replace("num_layers = 2", "num_layers = 3"))
     with pytest.raises(UserError, match=r"no 'layers\.2"):
         from_run(tmp_path / "other")
+
+
+SPREAD = {
+    "mixtral": {"dp_shard": 2, "ep": 2},
+    "qwen3": {"pp": 2},
+    "smollm": {"tp": 2},
+}
+
+
+def save_spread_models(rank: int, folder: Path) -> None:
+    """A rank that trains nothing and saves the first values of models on several meshes."""
+    for family, axes in SPREAD.items():
+        layout = Layout.model_validate({**axes, "precision": "float32", "compile": "off"})
+        spec = load(Recipe, files=[folder / family / "recipe.toml"]).value.model.spec
+        model = apply.build(spec, layout, mesh.start(layout), seq_len=64, seed=7)
+        checkpoints = Checkpoints(folder / family / "checkpoints", keep=1, asynchronous=False)
+        checkpoints.save(5, {"model": model.state_dict()}, {"rng": rank})
+
+
+def test_runs_that_were_spread_over_ranks(tmp_path: Path) -> None:
+    recipes = {family: make_run(tmp_path / family, family, (), num_heads=4, num_kv_heads=2) for family in SPREAD}
+    run_ranks(save_spread_models, 2, tmp_path, tmp_path)
+    for family, recipe in recipes.items():
+        weights = from_run(tmp_path / family)
+        wanted = Transformer(recipe.model.spec)
+        initialize(wanted, recipe.model.spec, 7)
+        assert_same(weights.spec, weights.state, wanted)
 
 
 async def test_a_published_run_is_served_and_says_what_we_would(home: Path) -> None:
