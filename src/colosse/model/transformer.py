@@ -14,6 +14,7 @@ from colosse.model.attention import Attention, Context, KVCache, make_context
 from colosse.model.feedforward import FeedForward
 from colosse.model.loss import Head
 from colosse.model.moe import MoE
+from colosse.model.norm import RMSNorm
 from colosse.model.precision import compute_dtype
 from colosse.model.rope import Rope
 from colosse.spec.model import ModelSpec
@@ -25,9 +26,9 @@ class Block(nn.Module):
     def __init__(self, spec: ModelSpec, layer: int) -> None:
         super().__init__()
         self.post = spec.norm_position == "post"
-        self.attention_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
+        self.attention_norm = RMSNorm(spec.dim, eps=spec.norm_eps)
         self.attention = Attention(spec)
-        self.ffn_norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps)
+        self.ffn_norm = RMSNorm(spec.dim, eps=spec.norm_eps)
         self.has_experts = spec.is_moe_layer(layer)
         if spec.moe is not None and self.has_experts:
             self.moe = MoE(spec.dim, spec.moe)
@@ -68,7 +69,7 @@ class Transformer(nn.Module):
         held = range(spec.num_layers) if layers is None else layers
         self.embed = nn.Embedding(spec.vocab_size, spec.dim) if first else None
         self.layers = nn.ModuleDict({str(i): Block(spec, i) for i in held})
-        self.norm = nn.RMSNorm(spec.dim, eps=spec.norm_eps) if last else None
+        self.norm = RMSNorm(spec.dim, eps=spec.norm_eps) if last else None
         self.head = Head(spec.dim, spec.vocab_size) if last else None
         if spec.tied_embeddings and self.embed is not None and self.head is not None:
             self.head.register_parameter("weight", cast(nn.Parameter, self.embed.weight))

@@ -56,6 +56,8 @@ def compile_blocks(part: Transformer, mode: Literal["auto", "on", "off"], device
         block.forward = torch.compile(block.forward)
     if part.head is not None and part.head.shard is None:
         part.head.kernel = torch.compile(cross_entropy)
+    if part.norm is not None:
+        part.norm.forward = torch.compile(part.norm.forward)  # type: ignore[method-assign]
 
 
 def _probe(x: torch.Tensor) -> torch.Tensor:

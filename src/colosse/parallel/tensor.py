@@ -10,6 +10,7 @@ further data ranks, each with its own tokens (`Mesh.folded`), so that only weigh
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ def tensor_parallel(part: Transformer, mesh: Mesh) -> None:
             for name in ("q_norm", "k_norm"):
                 setattr(attention, name, CutNorm(attention.get_parameter(f"{name}.weight"), part.spec.norm_eps, spread))
     if part.embed is not None:
+        # FSDP warns that the embedding's result is a view, which nobody may change in place. Nobody does.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view", category=UserWarning)
         by_vocabulary = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1))
         parallelize_module(part.embed, spread, by_vocabulary)
     if part.norm is not None and part.head is not None:
