@@ -111,7 +111,7 @@ class Loader:
 
     def _batch(self, raw: NDArray[np.int64], filled: NDArray[np.int64]) -> Batch:
         """`raw` [n, seq_len + 1], of which the first `filled` [n] tokens are real."""
-        tokens = raw[:, :-1].copy()  # of one row a slice is contiguous as it is, and would share its memory with the other
+        tokens = raw[:, :-1].copy()  # of one row a slice is contiguous already and would share memory with the other
         targets = raw[:, 1:].copy()
         place = np.arange(self.seq_len)
         if int(filled.min(initial=self.seq_len + 1)) <= self.seq_len:
