@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
+from colosse.model import cpu_attention
+from colosse.model.norm import RMSNorm
 from colosse.model.rope import Rope, rotate
 from colosse.spec.model import ModelSpec
 
@@ -135,6 +137,8 @@ class Attend(nn.Module):
         if context.cache is not None:
             k, v = context.cache.extend(self, k, v, self.window)
             causal = causal and q.shape[1] == k.shape[1]  # else: one token, which sees all that is kept
+        elif q.device.type == "cpu" and torch.compiler.is_compiling() and torch.is_grad_enabled():
+            return cpu_attention.attend(q, k, v, cast(Tensor | None, context.mask))  # only faster when fused
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         gqa = q.shape[1] != k.shape[1]
         if isinstance(context.mask, BlockMask):
@@ -162,8 +166,8 @@ class Attention(nn.Module):
         self.o = nn.Linear(spec.num_heads * spec.head_dim, spec.dim, bias=False)
         if spec.qk_norm != "none":
             heads = (spec.num_heads, spec.num_kv_heads) if spec.qk_norm == "full" else (1, 1)
-            self.q_norm = nn.RMSNorm(heads[0] * spec.head_dim, eps=spec.norm_eps)
-            self.k_norm = nn.RMSNorm(heads[1] * spec.head_dim, eps=spec.norm_eps)
+            self.q_norm = RMSNorm(heads[0] * spec.head_dim, eps=spec.norm_eps)
+            self.k_norm = RMSNorm(heads[1] * spec.head_dim, eps=spec.norm_eps)
         self.attend: nn.Module = Attend(spec)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
