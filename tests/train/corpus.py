@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-WORDS = "the ship sails over a wide sea while old gulls cry and the wind turns slowly to the north".split()
+TEXT = "the ship sails over a wide sea while old gulls cry and the wind turns slowly to the north"
 
 RECIPE = """
 name = "tiny"
@@ -53,7 +53,7 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
     for source in ("sea", "sea2"):
         (folder / source).mkdir(parents=True, exist_ok=True)
         for number in range(40):
-            text_of = " ".join(rng.choice(WORDS) for _ in range(60)) + ".\n"
+            text_of = " ".join(rng.choice(TEXT.split()) for _ in range(60)) + ".\n"
             (folder / source / f"{number}.txt").write_text(text_of)
     path = folder / "tiny.toml"
     path.write_text(text)

@@ -160,7 +160,7 @@ def test_which_run_goes_on(train: Train, monkeypatch: pytest.MonkeyPatch) -> Non
         assert train(new=True).run != stopped.run
         with pytest.raises(UserError, match=r"another model.*--new"):
             train("model.num_layers=1", resume=stopped.run.name)
-    with pytest.raises(UserError, match="another train.seq_len"):
+    with pytest.raises(UserError, match=r"another train\.seq_len"):
         train("train.seq_len=64", resume="auto")
     assert train("train.steps=5").run.name not in {stopped.run.name}  # another recipe: another run
     longer = train("train.steps=14", resume=stopped.run.name)

@@ -85,9 +85,11 @@ def _run(wanted: Recipe, *, resume: str, new: bool, quiet: bool) -> tuple[Outcom
     """Train, and put the model where it is served. Returns the model's name too; empty where there is none yet."""
     from contextlib import nullcontext
 
+    from colosse.core.errors import ColosseError
     from colosse.core.progress import Progress, reporting
     from colosse.core.settings import load_settings
     from colosse.data.prepare import prepare
+    from colosse.train.export import publish_run
     from colosse.train.live import View, watching
     from colosse.train.pretrain import pretrain
 
@@ -97,7 +99,14 @@ def _run(wanted: Recipe, *, resume: str, new: bool, quiet: bool) -> tuple[Outcom
         prepared = prepare(wanted.data, home, progress=progress)
     with nullcontext(View()) if quiet else watching() as view:
         outcome = pretrain(wanted, prepared=prepared, runs_dir=runs_dir, view=view, resume=resume, new=new)
-    return outcome, ""
+    if quiet or not outcome.finished:
+        return outcome, ""
+    try:
+        with reporting() as progress:
+            return outcome, publish_run(outcome.run, progress)
+    except ColosseError as error:  # the training is done whatever comes of this
+        note(f"the model could not be made ready to be served: {error}; colosse export {outcome.run.name} writes it")
+        return outcome, ""
 
 
 def _show(recipe: Recipe, resolved: Resolved, *, json: bool) -> None:

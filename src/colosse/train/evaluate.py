@@ -24,12 +24,20 @@ class HeldOut:
     """Held-out text of one source.
 
     Attributes:
-        sequences: in their order.
-        count: how many of them are used.
+        sequences: in their order, which is that of the documents.
+        total: how many there are.
+        count: how many of them are used, evenly spread over all: neighbours are of one document.
     """
 
     sequences: Sequences
+    total: int
     count: int
+
+    def batch(self, first: int, size: int) -> Batch:
+        """The used sequences `first` to `first + size - 1`; beyond the last, rows that ask for nothing."""
+        numbers = [number * self.total // self.count for number in range(first, min(first + size, self.count))]
+        rows = [self.sequences.batch(number, 1) for number in numbers] or [self.sequences.batch(0, 1)]
+        return _stacked(rows, size, nothing=not numbers)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Evaluator:
         sums = torch.zeros(3, dtype=torch.float64)
         for number in range(rounds):
             first = (number * mesh.data_ranks + mesh.data_rank) * size
-            batch = _filled(text.sequences.batch(first, max(0, min(size, text.count - first))), size)
+            batch = text.batch(first, size)
             counted = batch.targets != IGNORE
             size_of = self._token_bytes[batch.targets.where(counted, 0)] * counted
             nats = self._model.evaluate(to_device(batch, mesh.device))[1].to("cpu", torch.float64)
@@ -97,18 +105,23 @@ class Evaluator:
         return Loss(nats_sum, round(tokens), round(size_sum))
 
 
-def _filled(batch: Batch, size: int) -> Batch:
-    """`batch` with rows that ask for nothing below it, up to `size`: ranks and pipelines want batches of one shape."""
-    more = size - batch.tokens.shape[0]
+def _stacked(rows: list[Batch], size: int, *, nothing: bool) -> Batch:
+    """One batch of `size` rows, the last ones asking for nothing: ranks and pipelines want batches of one shape."""
 
-    def fill(tensor: Tensor, value: int) -> Tensor:
-        return torch.nn.functional.pad(tensor, (0, 0, 0, more), value=value)
+    def stack(tensors: list[Tensor], filling: int) -> Tensor:
+        whole = torch.cat(tensors)
+        return torch.nn.functional.pad(whole, (0, 0, 0, size - whole.shape[0]), value=filling)
 
+    def optional(tensors: list[Tensor | None]) -> Tensor | None:
+        known = [tensor for tensor in tensors if tensor is not None]
+        return stack(known, 0) if known else None
+
+    targets = stack([row.targets for row in rows], IGNORE)
     return Batch(
-        tokens=fill(batch.tokens, 0),
-        targets=fill(batch.targets, IGNORE),
-        documents=None if batch.documents is None else fill(batch.documents, 0),
-        positions=None if batch.positions is None else fill(batch.positions, 0),
+        tokens=stack([row.tokens for row in rows], 0),
+        targets=torch.full_like(targets, IGNORE) if nothing else targets,
+        documents=optional([row.documents for row in rows]),
+        positions=optional([row.positions for row in rows]),
     )
 
 

@@ -27,6 +27,7 @@ from colosse.train.loop import Trainer
 from colosse.train.peak import peak_flops
 from colosse.train.recipe import Recipe, Resolved, dump, resolve
 from colosse.train.record import FolderRecord, Record
+from colosse.train.report import write_report
 from colosse.train.signals import StopRequest
 
 Value = TypeVar("Value")
@@ -106,6 +107,8 @@ def pretrain(
         if not finished:
             record.event("interrupted", step, f"stopped after step {step}; the same command goes on from there")
         record.status("finished" if finished else "interrupted", step)
+        if place.rank == 0:
+            write_report(folder.path)
         return Outcome(
             run=folder.path,
             finished=finished,
@@ -132,7 +135,8 @@ def make_trainer(
     for source in read_manifest(prepared).sources:
         if source.val.tokens > 1:
             text = read(split="val", source=source.name)
-            held_out[source.name] = HeldOut(text, min(text.num_sequences, -(-recipe.eval.tokens // train.seq_len)))
+            total = text.num_sequences
+            held_out[source.name] = HeldOut(text, total, min(total, -(-recipe.eval.tokens // train.seq_len)))
     dtype = torch.float32 if layout.precision == "float32" else torch.bfloat16
     peak, origin = peak_flops(place.device, dtype)
     record.event("peak", 0, f"MFU counts {peak / 1e12:.3g} TFLOP/s per rank as 100%: {origin}", flops=peak)
