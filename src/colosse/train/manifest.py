@@ -161,12 +161,22 @@ def sweep(parent: Path) -> None:
 
 
 def prune(parent: Path, newest: int, keep: int) -> None:
-    """Keep the `keep` newest checkpoints up to step `newest`; later ones belong to a history that was given up."""
+    """Keep the `keep` newest complete ones up to step `newest`; later ones are of a history that was given up."""
     kept = 0
     for step, folder in candidates(parent):
-        kept += step <= newest
-        if step > newest or kept > keep:
+        if step <= newest and kept < keep and is_complete(folder):
+            kept += 1
+        else:
             _remove(folder)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder is a complete checkpoint by its marker and the sizes of its files."""
+    try:
+        read_manifest(folder)
+    except DamagedError:
+        return False
+    return True
 
 
 def _remove(folder: Path) -> None:
