@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from colosse.core.errors import UserError
+from colosse.core.machine import machine
 from colosse.data.loader import Loader
 from colosse.data.manifest import read_manifest
 from colosse.data.tokenizer import Tokenizer
@@ -185,6 +186,8 @@ def read_tokenizer(prepared: Path) -> Tokenizer:
 def _announce(record: Record, folder: RunFolder, resolved: Resolved, prepared: Path) -> None:
     numbers: dict[str, Any] = dict(resolved.rows())
     doing = "going on with" if folder.resumed else "training"
+    here = machine()
+    numbers["hardware"] = ", ".join(gpu.name for gpu in here.gpus) or f"{here.cpus} processors, {here.cpu}"
     record.event(
         "resumed" if folder.resumed else "started", 0, f"{doing} {folder.path}", prepared=str(prepared), **numbers
     )
