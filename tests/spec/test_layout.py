@@ -115,6 +115,12 @@ def test_layers_of_stages(num_layers: int, fields: dict[str, Any], sizes: list[i
     assert [layer for stage in stages for layer in stage] == list(range(num_layers))
 
 
+def test_places_of_stages() -> None:
+    assert [Layout(pp=3, stages_per_rank=2).stage_rank(stage) for stage in range(6)] == [0, 1, 2, 0, 1, 2]
+    there_and_back = Layout(pp=3, schedule="zbv_zero_bubble", stages_per_rank=2)
+    assert [there_and_back.stage_rank(stage) for stage in range(6)] == [0, 1, 2, 2, 1, 0]
+
+
 def test_number_of_ranks() -> None:
     Layout(tp=2, dp_shard=4).check_world(8)
     with pytest.raises(UserError, match=r"8 ranks \(pp 1 x .* tp 2\) and 6 were started \(set layout.dp_shard = 3, or"):

@@ -85,6 +85,11 @@ class Layout(Config):
             ends.append(ends[-1] + base + (stage in favoured))
         return [range(start, end) for start, end in itertools.pairwise(ends)]
 
+    def stage_rank(self, stage: int) -> int:
+        """Which place along `pp` holds a stage: round and round, or for `zbv_zero_bubble` there and back in a V."""
+        lap, place = divmod(stage, self.pp)
+        return self.pp - 1 - place if self.schedule == "zbv_zero_bubble" and lap % 2 else place
+
     def check_world(self, world_size: int) -> None:
         """Refuse to start on a number of ranks that is not the layout's.
 

@@ -72,7 +72,7 @@ def rank_memory(
     """Bytes on the ranks at place `stage_rank` of the pipeline; arguments as of `memory`."""
     value = value_bytes(layout)
     stages = layout.stage_layers(spec.num_layers)
-    held = [stage for stage in range(layout.num_stages) if _stage_rank(layout, stage) == stage_rank]
+    held = [stage for stage in range(layout.num_stages) if layout.stage_rank(stage) == stage_rank]
     first, last = 0 in held, layout.num_stages - 1 in held
     layers = [layer for stage in held for layer in stages[stage]]
     tokens = layout.micro_batch_size * seq_len // layout.cp
@@ -157,12 +157,6 @@ def _reduced(spec: ModelSpec, layout: Layout) -> float:
 def _is_sharded(layout: Layout) -> bool:
     """Whether FSDP gathers low-precision weights; a rank alone casts them, and its residual stream stays float32."""
     return layout.world_size > layout.pp
-
-
-def _stage_rank(layout: Layout, stage: int) -> int:
-    """Which place of the pipeline holds a stage: round and round, or there and back for `zbv_zero_bubble`."""
-    turn, place = divmod(stage, layout.pp)
-    return layout.pp - 1 - place if turn and layout.schedule == "zbv_zero_bubble" else place
 
 
 def stages_in_flight(layout: Layout, stage_rank: int, micro_batches: int) -> int:
