@@ -125,7 +125,7 @@ def duplicate_shares(parts: list[str]) -> tuple[float, float]:
     different = set(parts)
     characters = sum(map(len, parts))
     repeated = characters - sum(map(len, different))
-    return 1 - len(different) / max(len(parts), 1), repeated / max(characters, 1)
+    return (len(parts) - len(different)) / max(len(parts), 1), repeated / max(characters, 1)
 
 
 def _repetition(words: Words) -> Dropped | None:

@@ -109,6 +109,8 @@ class Stream:
     """
 
     def __init__(self, prepared: Path, manifest: Manifest, source: str, split: str) -> None:
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._lock = threading.Lock()
         found = manifest.source(source).split(split)
         self.name = source
         self.tokens = found.tokens
@@ -118,8 +120,6 @@ class Stream:
         self._shards = found.shards
         self._size = manifest.shard_tokens
         self._dtype = np.dtype(manifest.dtype).newbyteorder("<")
-        self._open: OrderedDict[int, int] = OrderedDict()
-        self._lock = threading.Lock()
 
     def read(self, start: int, count: int, into: NDArray[np.int64]) -> int:
         """Put tokens [start, start + count) into `into`, as many as there are; returns that number."""
