@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from colosse.core.config import load
 from colosse.core.errors import NotFoundError, UserError
-from colosse.spec import presets
-from colosse.spec.model import ModelSpec
+from colosse.spec import counts, presets
+from colosse.spec.layout import Layout
+from colosse.spec.model import ModelSpec, MoESpec, RopeScaling
 from colosse.spec.presets import ModelChoice
 from colosse.train.recipe import Recipe
 
@@ -83,3 +85,22 @@ def test_mistakes_in_a_recipe_say_what_and_where(
 
 def test_kv_heads_of_nought_are_as_many_as_heads() -> None:
     assert ModelChoice.model_validate({"preset": "llama3-8b", "num_kv_heads": "0"}).num_kv_heads == 32
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "spec.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_in_the_documentation_with_its_counts(name: str) -> None:
+    spec = presets.preset(name)
+    count = counts.params(spec)
+    row = next(line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |"))
+    active = f"{count.active:,}" if count.idle else ""
+    heads = f"{spec.num_heads}" + (f" / {spec.num_kv_heads}" if spec.num_kv_heads != spec.num_heads else "")
+    shape = f"{spec.num_layers} | {spec.dim:,} | {heads} | {spec.vocab_size:,}"
+    assert row == f"| `{name}` | {count.total:,} | {active} | {shape} |"
+
+
+@pytest.mark.parametrize("model", [ModelChoice, MoESpec, RopeScaling, Layout])
+def test_every_field_is_in_the_documentation(model: type[BaseModel]) -> None:
+    assert [name for name in model.model_fields if f"`{name}`" not in DOCS] == []
