@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from colosse.core.errors import UserError
-from colosse.train.recipe import dump, load_recipe, resolve
+from colosse.train.recipe import Recipe, dump, load_recipe, resolve
 from tests.train.corpus import RECIPE, write_recipe
 
 
@@ -91,3 +94,26 @@ def test_laws_fill_what_is_left_open_in_whole_micro_batches(recipe: Path) -> Non
 def test_what_cannot_run_is_refused(recipe: Path, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         resolve(load_recipe(recipe, [override]))
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings that this package documents."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if name not in ("model", "layout", "data"):  # documented with the packages that own them
+                yield from settings(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "train.md").read_text()
+    table = text.split("## The recipe")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"^\| `([a-z_.]+)` \|", table, flags=re.MULTILINE)) == sorted(settings(Recipe))
+
+
+def test_the_laptop_recipe_runs_as_it_is() -> None:
+    path = Path(__file__).parents[2] / "recipes" / "laptop.toml"
+    numbers = resolve(load_recipe(path))
+    assert 1e6 < numbers.params.total < 1e7 and numbers.total_flops < 1e14
