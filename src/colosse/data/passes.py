@@ -24,7 +24,7 @@ from colosse.data.shards import ShardJob, plan_shards, shard_done, write_shard
 from colosse.data.sources import Chunk
 from colosse.data.tokenise import SPLITS, TokeniseJob, counts_file, held_out, keep_file, tokenise_chunk
 from colosse.data.tokenizer import Tokenizer
-from colosse.data.workers import Workers, atomic
+from colosse.data.workers import Pool, atomic
 
 Job = TypeVar("Job")
 PROGRAMS = ("ftfy", "tokenizers", "xxhash", "numpy", "trafilatura", "py3langid")
@@ -37,7 +37,7 @@ class Passes:
     """The passes over one folder."""
 
     def __init__(
-        self, config: DataConfig, identity: str, chunks: list[Chunk], build: Path, pool: Workers, progress: Progress
+        self, config: DataConfig, identity: str, chunks: list[Chunk], build: Path, pool: Pool, progress: Progress
     ) -> None:
         self.config, self.identity, self.chunks, self.build = config, identity, chunks, build
         self.pool, self.progress = pool, progress

@@ -21,10 +21,12 @@ from colosse.data.config import DataConfig
 from colosse.data.manifest import FILE, FORMAT
 from colosse.data.passes import Passes
 from colosse.data.tokenizer import Tokenizer
-from colosse.data.workers import Workers
+from colosse.data.workers import Pool, Workers
 
 
-def prepare(config: DataConfig, home: Path, *, progress: Progress | None = None, workers: int = 0) -> Path:
+def prepare(
+    config: DataConfig, home: Path, *, progress: Progress | None = None, workers: int = 0, pool: Pool | None = None
+) -> Path:
     """Make the prepared data of `config`, or find it made.
 
     Args:
@@ -32,6 +34,7 @@ def prepare(config: DataConfig, home: Path, *, progress: Progress | None = None,
         home: `$COLOSSE_HOME`; the data goes to `home/data/<identity>`.
         progress: hears how far it has come.
         workers: processes; 0 for one per processor. Their number changes nothing in the result.
+        pool: what runs the work in place of processes of this machine, such as `executor.Cluster`.
 
     Returns:
         The folder: `manifest.json`, `tokenizer/`, `train/`, `val/`.
@@ -56,8 +59,8 @@ def prepare(config: DataConfig, home: Path, *, progress: Progress | None = None,
         if (done / FILE).is_file():  # whoever had the lock made it
             return done
         if not (build / FILE).is_file():
-            with Workers(workers or machine().cpus) as pool:
-                Passes(config, identity, sources.cut(config.sources, parts), build, pool, progress).run()
+            with pool or Workers(workers or machine().cpus) as running:
+                Passes(config, identity, sources.cut(config.sources, parts), build, running, progress).run()
         shutil.rmtree(build / "work", ignore_errors=True)
         for stray in build.glob("*/.*"):  # of workers that were killed
             stray.unlink()

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Protocol, TypeVar
 
 from colosse.core.errors import ColosseError
 from colosse.core.files import disk_full_is_clear
@@ -22,6 +22,18 @@ from colosse.core.files import disk_full_is_clear
 Job = TypeVar("Job")
 AHEAD = 2
 """Jobs handed out per worker: one that runs and one that waits, so that memory does not grow with their number."""
+
+
+class Pool(Protocol):
+    """Whatever runs the jobs of a pass: `Workers` on this machine, `executor.Cluster` on many."""
+
+    def __enter__(self) -> Pool: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def run(self, function: Callable[[Job], None], jobs: Sequence[Job]) -> Iterator[Job]:
+        """Run every job, in any order; each is given back when it is done."""
+        ...
 
 
 class Workers:
