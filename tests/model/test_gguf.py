@@ -22,7 +22,8 @@ from colosse.engines.engines import Engines  # noqa: E402
 from colosse.engines.gguf import read_gguf  # noqa: E402
 from colosse.model.gguf import load_gguf, load_tokenizer, save_gguf  # noqa: E402
 from colosse.model.gguf_config import ARCHITECTURES, metadata_of  # noqa: E402
-from colosse.model.huggingface import save_hf  # noqa: E402
+from colosse.model.huggingface import load_hf, save_hf  # noqa: E402
+from colosse.model.transformer import Transformer  # noqa: E402
 from tests.model.families import (  # noqa: E402
     FAMILIES,
     LLAMA3,
@@ -326,7 +327,9 @@ async def test_smollm2(smollm2: Path, smollm2_home: Path, tmp_path: Path) -> Non
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32)
     assert theirs.generation_config.eos_token_id == [2, 0]
-    ours = loaded(spec, state)
+    with torch.device("meta"):
+        ours = Transformer(spec).eval()
+    ours.load_state_dict(load_hf(tmp_path / "hf")[1], assign=True)
     ids = tokenizer("The capital of France is Paris. The capital of Italy is", return_tensors="pt").input_ids
     with torch.no_grad():
         logits = ours(ids)

@@ -60,7 +60,7 @@ def load_gguf(path: Path) -> tuple[ModelSpec, LazyState]:
         UserError: not a GGUF file, an architecture, feature or tensor type that we lack, or a damaged file; says which.
     """
     readers = [_open(file) for file in _splits(path)]
-    meta = _metadata(readers[0])
+    meta = _metadata(readers[0], tokenizer=False)
     tensors = {tensor.name: tensor for reader in readers for tensor in reader.tensors}
     their_shapes = {name: tuple(int(n) for n in reversed(tensor.shape)) for name, tensor in tensors.items()}
     factors = tensors.get(ROPE_FACTORS)
@@ -91,7 +91,7 @@ def load_tokenizer(path: Path, folder: Path) -> None:
     Raises:
         UserError: it is of a kind that cannot be written so; says which.
     """
-    write_tokenizer(_metadata(_open(path)), folder, path)
+    write_tokenizer(_metadata(_open(path), tokenizer=True), folder, path)
 
 
 def _refuse_extra(extra: set[str], spec: ModelSpec, path: Path) -> None:
@@ -123,8 +123,10 @@ def _open(path: Path) -> gguf.GGUFReader:
         raise UserError(f"{path} is no whole GGUF file: {error}", hint="fetch it again", code="corrupt_model") from None
 
 
-def _metadata(reader: gguf.GGUFReader) -> dict[str, Any]:
-    return {name: field.contents() for name, field in reader.fields.items()}
+def _metadata(reader: gguf.GGUFReader, *, tokenizer: bool) -> dict[str, Any]:
+    """What the file says of the tokenizer, or of all else: decoding a vocabulary takes long."""
+    chosen = {name: field for name, field in reader.fields.items() if name.startswith("tokenizer.") == tokenizer}
+    return {name: field.contents() for name, field in chosen.items()}
 
 
 @cache
