@@ -212,6 +212,27 @@ def test_name_servers_that_do_not_answer_hold_nothing_up(monkeypatch: pytest.Mon
     over.set()
 
 
+async def test_a_name_is_looked_up_once_and_again_only_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "getproxies", dict)
+    monkeypatch.setattr(module, "_lookups", {})
+    asked: list[str] = []
+    known = False
+
+    def look_up(host: str, *_: object) -> None:
+        asked.append(host)
+        if not known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(OSError, match="not known"):
+        await module._look_up("https://elsewhere.invalid/a")
+    known = True
+    await asyncio.gather(*(module._look_up(f"https://elsewhere.invalid/{n}") for n in range(22)))
+    await module._look_up("http://elsewhere.invalid:8080/b")
+    await module._look_up("https://another.invalid/")
+    assert asked == ["elsewhere.invalid", "elsewhere.invalid", "another.invalid"]
+
+
 async def test_an_answer_that_is_not_json(web: Web, client: httpx2.AsyncClient) -> None:
     web.files["/page"] = b"<html>log in to this network</html>"
     with pytest.raises(UnavailableError, match="does not answer with JSON"):

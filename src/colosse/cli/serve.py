@@ -33,7 +33,7 @@ def serve(
     with lifecycle.bind(settings) as listener:
         # The rest sees the port that was taken.
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        asyncio.run(_pull(settings))
+        asyncio.run(_prepare(settings))
         from colosse.server import process
         from colosse.server.app import create_app
 
@@ -52,10 +52,15 @@ def serve(
         process.serve(app, settings, listener, on_ready)
 
 
-async def _pull(settings: Settings) -> None:
-    """Bring the model to serve if it is missing, before anybody waits for it."""
+async def _prepare(settings: Settings) -> None:
+    """Refuse an address that needs a key; then bring the model if it is missing, before anybody waits for it."""
     from colosse.engines.engines import Engines
+    from colosse.server.auth import is_loopback, refuse_without_key
+    from colosse.server.store import open_store
 
+    if not is_loopback(settings.host):  # the server looks again, but gigabytes may lie between
+        async with open_store(settings.database_url) as store, store.read() as session:
+            await refuse_without_key(settings.host, session)
     async with Engines(settings) as engines:
         await pull_if_missing(engines)
 

@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,24 +103,41 @@ async def _look_up(url: str) -> None:
     if getproxies().keys() & {parts.scheme, "all"} and not proxy_bypass(host):
         return  # the proxy finds it
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[OSError | None] = loop.create_future()
+    found = asyncio.Event()
 
-    def settle(error: OSError | None) -> None:
-        if not answer.done():
-            answer.set_result(error)
-
-    def look_up() -> None:
-        error = None
-        try:
-            socket.getaddrinfo(host, parts.port or parts.scheme)
-        except OSError as failure:
-            error = failure
+    def settle(_: Future[None]) -> None:
         with contextlib.suppress(RuntimeError):  # nobody waits any more
-            loop.call_soon_threadsafe(settle, error)
+            loop.call_soon_threadsafe(found.set)
 
-    threading.Thread(target=look_up, daemon=True).start()
-    if error := await answer:
-        raise error
+    lookup = _lookup(host)
+    lookup.add_done_callback(settle)
+    await found.wait()
+    lookup.result()
+
+
+_lookups: dict[str, Future[None]] = {}
+"""Name lookups of this process by host, on their way or successful: a burst of the same ones loses packets."""
+_lookups_lock = threading.Lock()
+
+
+def _lookup(host: str) -> Future[None]:
+    """The lookup of `host`, begun if there is none. A failed one is forgotten, so that the next caller tries again."""
+
+    def look_up(future: Future[None]) -> None:
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as error:
+            with _lookups_lock:
+                del _lookups[host]
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    with _lookups_lock:
+        if host not in _lookups:
+            _lookups[host] = Future()
+            threading.Thread(target=look_up, args=(_lookups[host],), daemon=True).start()
+        return _lookups[host]
 
 
 def kept(target: Path) -> int:

@@ -17,10 +17,10 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from pydantic import BaseModel
 
 from colosse import __version__
-from colosse.core.errors import AuthenticationError, ColosseError, UserError
+from colosse.core.errors import ColosseError, UserError
 from colosse.core.settings import Settings
 from colosse.server.api import router as api_router
-from colosse.server.auth import Principal, is_loopback, require
+from colosse.server.auth import Principal, refuse_without_key, require
 from colosse.server.errors import ERROR_RESPONSES, install_error_handlers
 from colosse.server.guard import Guard
 from colosse.server.openai import router as openai_router
@@ -95,13 +95,7 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
             async with store.write() as session:
                 await keys.ensure_user(session, keys.LOCAL_USER)
                 stale = await queries.interrupt_running(session)
-                has_key = await keys.any_key(session)
-            if not has_key and not is_loopback(settings.host):
-                raise AuthenticationError(
-                    f"refusing to serve on {settings.host} without any API key: anybody could use it",
-                    hint="make one with `colosse keys create`, or serve on 127.0.0.1",
-                    code="no_api_key",
-                )
+                await refuse_without_key(settings.host, session)
             if stale:
                 log.warning("runs of an earlier server are marked interrupted", runs=stale)
             services.runs = await stack.enter_async_context(Runs(services))

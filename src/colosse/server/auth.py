@@ -17,6 +17,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from colosse.core.errors import AuthenticationError, PermissionDeniedError
@@ -95,6 +96,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+async def refuse_without_key(host: str, session: AsyncSession) -> None:
+    """Refuse to serve on an address that others reach while there is no API key.
+
+    Raises:
+        AuthenticationError: says how to make one.
+    """
+    if not is_loopback(host) and not await keys.any_key(session):
+        raise AuthenticationError(
+            f"refusing to serve on {host} without any API key: anybody could use it",
+            hint="make one with `colosse keys create`, or serve on 127.0.0.1",
+            code="no_api_key",
+        )
 
 
 def host_name(host: str) -> str:
