@@ -32,6 +32,7 @@ def test_sizes_of_a_layout() -> None:
         {},
         {"tp": 8, "dp_shard": 8},
         {"tp": 2, "cp": 4, "dp_shard": 4},
+        {"tp": 4, "cp": 4},
         {"pp": 4, "dp_shard": 4},
         {"pp": 4, "dp_shard": 4, "schedule": "interleaved_1f1b", "stages_per_rank": 2},
         {"pp": 4, "dp_shard": 4, "schedule": "interleaved_zero_bubble", "stages_per_rank": 8},
@@ -48,7 +49,7 @@ def test_good_layouts_pass(fields: dict[str, Any]) -> None:
     [
         ({"tp": 3}, ["layout.tp = 3", "model.num_heads = 32", "tp = 2 or 4 works"]),
         ({"tp": 16}, ["layout.tp = 16", "model.num_kv_heads = 8", "tp = 8 works"]),
-        ({"tp": 4, "cp": 4}, ["layout.cp = 4", "num_kv_heads / layout.tp = 2", "cp = 2 works"]),
+        ({"tp": 4, "cp": 3}, ["layout.cp = 3", "num_heads / layout.tp = 8", "cp = 2 works"]),
         ({"tp": 8, "seq_len": 1004}, ["train.seq_len = 1004", "cp 1 x layout.tp 8", "= 1000 or 1008 works"]),
         ({"cp": 4, "seq_len": 1022}, ["train.seq_len = 1022", "1020 or 1024"]),
         ({"ep": 2, "dp_shard": 2}, ["layout.ep = 2", "experts"]),
@@ -63,6 +64,10 @@ def test_good_layouts_pass(fields: dict[str, Any]) -> None:
         (
             {"pp": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 2, "compile": "on"},
             ["zbv_zero_bubble", "layout.compile = 'on'", '"off"'],
+        ),
+        (
+            {"pp": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 2, "recompute": "selective"},
+            ["zbv_zero_bubble", "layout.recompute = 'selective'", '"full" or "none"'],
         ),
         ({"pp": 8, "dp_shard": 16}, ["4 micro batches", "pp = 8", "tokens_per_step = 131072 works"]),
         (

@@ -1,8 +1,8 @@
 """Spread a model over a mesh, and compute with it. The model itself knows nothing of this.
 
-The order, for each part of the model that a rank holds: built without memory (meta device); experts, tensor and context
-parallelism change what its modules do; recomputation wraps blocks; compilation wraps those; FSDP shards the parameters;
-only now is memory taken, and each rank draws the values of its own slices.
+The order, for each part of the model that a rank holds: it is built without memory (meta device); float8 changes linear
+layers; expert, tensor and context parallelism change what modules do; recomputation wraps blocks, and compilation wraps
+those; FSDP cuts the parameters; only now is memory taken, and each rank draws the values of its own slices.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from colosse.parallel import gradients
 from colosse.parallel.compile import compile_blocks
 from colosse.parallel.context import context_parallel, context_part
 from colosse.parallel.expert import expert_parallel, update_balance
+from colosse.parallel.float8 import use_float8
 from colosse.parallel.mesh import Mesh
 from colosse.parallel.pieces import held, local, materialise
-from colosse.parallel.pipeline import Pipeline, stage_rank
+from colosse.parallel.pipeline import Pipeline
 from colosse.parallel.recompute import recompute
 from colosse.parallel.shard import shard, sharded
 from colosse.parallel.tensor import tensor_parallel
@@ -171,19 +172,22 @@ def build(
     stages = layout.stage_layers(spec.num_layers)
     mine: dict[int, Transformer] = {}
     for number, layers in enumerate(stages):
-        if stage_rank(layout, number) == mesh.stage_rank:
+        if layout.stage_rank(number) == mesh.stage_rank:
             with torch.device("meta"):
                 last = number == len(stages) - 1
                 mine[number] = Transformer(spec, layers=layers, first=number == 0, last=last)
     for part in mine.values():
         if part.head is not None:
             part.head.z_loss = z_loss
+        if layout.precision == "float8":
+            use_float8(part, mesh.device)
         expert_parallel(part, mesh)
         tensor_parallel(part, mesh)
         context_parallel(part, mesh)
         for block in part.layers.values():
             recompute(block, layout.recompute)
-        compile_blocks(part, layout.compile, mesh.device)
+        if not (layout.pp > 1 and layout.schedule.endswith("zero_bubble")):  # which need backward in two pieces
+            compile_blocks(part, layout.compile, mesh.device)
         if layout.world_size > layout.pp:
             shard(part, mesh)
         else:

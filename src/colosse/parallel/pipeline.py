@@ -22,7 +22,6 @@ from torch.distributed.pipelining.schedules import (
 
 from colosse.model.transformer import Transformer
 from colosse.parallel.mesh import Mesh
-from colosse.spec.layout import Layout
 from colosse.spec.model import ModelSpec
 
 SCHEDULES: dict[str, Callable[..., Any]] = {
@@ -34,12 +33,6 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
 
 Inputs = dict[str, Tensor]
 """What one micro batch needs on this rank: `x`, the tokens, and the other arguments of `Transformer.forward`."""
-
-
-def stage_rank(layout: Layout, stage: int) -> int:
-    """Place along `pp` of the rank that holds a stage: stages go round and round, or down and up again in a V."""
-    lap, rank = divmod(stage, layout.pp)
-    return layout.pp - 1 - rank if layout.schedule == "zbv_zero_bubble" and lap % 2 else rank
 
 
 class Pipeline:
@@ -106,8 +99,8 @@ class Pipeline:
                 hidden = part(hidden, **keywords)
                 if number == self.mesh.layout.num_stages - 1:
                     sums += hidden
-                elif stage_rank(self.mesh.layout, number + 1) != self.mesh.stage_rank:
-                    peer = stage_rank(self.mesh.layout, number + 1)
+                elif self.mesh.layout.stage_rank(number + 1) != self.mesh.stage_rank:
+                    peer = self.mesh.layout.stage_rank(number + 1)
                     sends.append(dist.isend(hidden, group=self.mesh.group("pp"), group_dst=peer))
         for send in sends:
             if send is not None:
@@ -116,7 +109,7 @@ class Pipeline:
 
     def _receive(self, number: int, hidden: Tensor, sequences: int) -> Tensor:
         """What stage `number` works on, from the rank of the stage before, which may be this one."""
-        peer = stage_rank(self.mesh.layout, number - 1)
+        peer = self.mesh.layout.stage_rank(number - 1)
         if peer == self.mesh.stage_rank:
             return hidden
         shape = (sequences, *self._hidden[1:])

@@ -135,10 +135,9 @@ class Layout(Config):
         if spec.moe is None or spec.moe.num_dense_layers:
             widths["model.ffn_dim"] = spec.ffn_dim
         _must_divide("layout.tp", self.tp, widths)
-        heads = {
-            "model.num_heads / layout.tp": spec.num_heads // self.tp,
-            "model.num_kv_heads / layout.tp": spec.num_kv_heads // self.tp,
-        }
+        heads = {"model.num_heads / layout.tp": spec.num_heads // self.tp}
+        if self.cp % (spec.num_kv_heads // self.tp):  # fewer heads than ranks are repeated
+            heads["model.num_kv_heads / layout.tp"] = spec.num_kv_heads // self.tp
         _must_divide("layout.cp", self.cp, heads)
         if seq_len % (self.cp * self.tp):
             raise UserError(
@@ -183,6 +182,11 @@ class Layout(Config):
             raise UserError(
                 f"schedule {self.schedule!r} takes backward apart, which layout.compile = 'on' makes one piece",
                 hint='set layout.compile = "off", or layout.schedule = "interleaved_1f1b"',
+            )
+        if self.recompute == "selective" and self.schedule.endswith("zero_bubble"):
+            raise UserError(
+                f"schedule {self.schedule!r} takes backward apart, which layout.recompute = 'selective' runs only once",
+                hint='set layout.recompute = "full" or "none", or layout.schedule = "interleaved_1f1b"',
             )
         if spec.num_layers < self.num_stages:
             fewer = spec.num_layers // self.stages_per_rank
