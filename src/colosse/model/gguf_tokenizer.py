@@ -71,13 +71,15 @@ def tokenizer_metadata(tokenizer: TokenizerFiles, vocab_size: int) -> dict[str, 
     for token in tokenizer.added:
         texts[token.id], kinds[token.id] = token.text, _CONTROL if token.special else _USER_DEFINED
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    # Where none is named llama.cpp takes token 11 for the one that begins a text; Qwen's files name the one that ends it.
+    bos = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
     found: dict[str, Any] = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": _pre_of(tokenizer),
         "tokenizer.ggml.tokens": texts,
         "tokenizer.ggml.token_type": kinds,
         "tokenizer.ggml.merges": merges,
-        "tokenizer.ggml.bos_token_id": tokenizer.bos_id,
+        "tokenizer.ggml.bos_token_id": bos,
         "tokenizer.ggml.eos_token_id": tokenizer.eos_id,
         "tokenizer.ggml.padding_token_id": tokenizer.pad_id,
         "tokenizer.ggml.add_bos_token": tokenizer.adds_bos,
