@@ -71,7 +71,7 @@ def tokenizer_metadata(tokenizer: TokenizerFiles, vocab_size: int) -> dict[str, 
     for token in tokenizer.added:
         texts[token.id], kinds[token.id] = token.text, _CONTROL if token.special else _USER_DEFINED
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    # Where none is named llama.cpp takes token 11 for the one that begins a text; Qwen's files name the one that ends it.
+    # Where none is named llama.cpp takes token 11 for the beginning of a text; Qwen's files name the one that ends it.
     bos = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
     found: dict[str, Any] = {
         "tokenizer.ggml.model": "gpt2",
