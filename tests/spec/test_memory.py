@@ -13,6 +13,7 @@ from colosse.spec.memory import LOGITS_AT_ONCE, activation_bytes_per_token, memo
 from colosse.spec.presets import ModelChoice
 
 LLAMA = presets.preset("llama3.1-8b").spec
+SMALL = {"num_layers": 2, "vocab_size": 512, "dim": 256, "num_heads": 8, "head_dim": 64, "ffn_dim": 704}
 MIXTRAL = presets.preset("mixtral-8x7b").spec
 
 
@@ -70,10 +71,10 @@ def test_first_stage_of_a_pipeline_holds_most_activations() -> None:
     ("preset", "fields"),
     [
         ("14m", {}),
-        ("llama3.2-1b", {"num_layers": 2, "vocab_size": 512}),
-        ("qwen3-0.6b", {"num_layers": 2, "vocab_size": 512}),
-        ("olmo2-1b", {"num_layers": 2, "vocab_size": 512}),
-        ("deepseek-moe-16b", {"num_layers": 2, "vocab_size": 512, "moe": {"num_experts": 8}}),
+        ("llama3.2-1b", SMALL),
+        ("qwen3-0.6b", SMALL),
+        ("olmo2-1b", SMALL),
+        ("deepseek-moe-16b", {**SMALL, "moe": {"num_experts": 8, "ffn_dim": 128, "shared_ffn_dim": 256}}),
     ],
 )
 def test_activations_are_those_that_autograd_keeps(preset: str, fields: dict[str, Any]) -> None:
