@@ -180,15 +180,15 @@ def run(folder: Path, *, ranks: int, kills: int, seed: int = 0) -> Tally:
 
 
 def _one_kill(runs: Path, processes: list[psutil.Process], tally: Tally, chance: random.Random) -> None:
-    """Let a try come some steps far, or not even to its first, and kill one of its ranks."""
-    early = chance.random() < 0.2
-    goal = min(_last_step(runs) + chance.randint(0, STEPS_PER_KILL), tally.steps - 2)
+    """Let a try come some steps far, or into a checkpoint, or not even to its first step, and kill one of its ranks."""
+    when = chance.choices(["starting", "training", "writing"], [2, 4, 4])[0]
+    goal = min(_last_step(runs) + chance.randint(0, STEPS_PER_KILL), tally.steps - STEPS_PER_KILL)
     deadline = time.monotonic() + PATIENCE_S
-    while not early and time.monotonic() < deadline and all(map(_lives, processes)):
-        if _has_begun(runs, processes) and _last_step(runs) >= goal:
+    while when != "starting" and time.monotonic() < deadline and all(map(_lives, processes)):
+        if _has_begun(runs, processes) and _last_step(runs) >= goal and (when == "training" or _is_writing(runs)):
             break
-        time.sleep(0.002)
-    time.sleep(chance.uniform(0, 1.5 if early else 0.05))
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, {"starting": 1.5, "training": 0.05, "writing": 0.01}[when]))
     victim = chance.choice(processes)
     if not _lives(victim):
         tally.failed_starts += 1
@@ -199,7 +199,7 @@ def _one_kill(runs: Path, processes: list[psutil.Process], tally: Tally, chance:
             process.send_signal(signal.SIGKILL)
     psutil.wait_procs(processes, 30)
     tally.kills += 1
-    tally.in_checkpoint += bool(list(runs.glob("*/checkpoints/.step-*.tmp")))
+    tally.in_checkpoint += _is_writing(runs)
     complete, torn = _checkpoints(runs)
     tally.steps_lost += max(0, _last_step(runs) - complete)
     if torn > complete:
@@ -273,6 +273,11 @@ def _last_step(runs: Path) -> int:
 def _has_begun(runs: Path, processes: Sequence[psutil.Process]) -> bool:
     """Whether the try has come to its first step: then the status bears its number."""
     return any(run.status.pid == processes[0].pid for run in list_runs(runs))
+
+
+def _is_writing(runs: Path) -> bool:
+    """Whether a checkpoint is being written, or was when its writer died."""
+    return any(runs.glob("*/checkpoints/.step-*.tmp"))
 
 
 def _checkpoints(runs: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +22,16 @@ RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", help="Where run folders are; default: runs in COLOSSE_HOME.", show_default=False),
 ]
+WIDE = 100
+"""Columns from which on `list` shows tokens and speed too."""
 STYLES = {"running": "green", "finished": "", "interrupted": "yellow", "failed": "red", "unknown": "dim"}
 
 
 @app.command("list")
 def list_runs(runs_dir: RunsDir = None, json: JsonFlag = False) -> None:
     """Show all train runs, the one that was heard of last first."""
+    from shutil import get_terminal_size
+
     from colosse.train.numbers import ago, big, count, short
     from colosse.train.runs import brief
     from colosse.train.runs import list_runs as found
@@ -38,23 +43,20 @@ def list_runs(runs_dir: RunsDir = None, json: JsonFlag = False) -> None:
     elif not rows:
         note(f"there is no train run in {parent}; `colosse train RECIPE` makes one")
     else:
-        _table(
-            ["run", "state", "step", "tokens", "loss", "bits/byte", "tokens/s", "heard of"],
-            [
-                [
-                    row["name"],
-                    _state(row["state"]),
-                    _steps(row["step"], row["total_steps"]),
-                    big(row["tokens"]),
-                    short(row["train_loss"]),
-                    short(row["bpb"]),
-                    count(row["tokens_per_second"]),
-                    ago(row["updated"]),
-                ]
-                for row in rows
-            ],
-            right=range(2, 7),
-        )
+        columns: dict[str, Callable[[dict[str, Any]], str | Text]] = {
+            "run": lambda row: row["name"],
+            "state": lambda row: _state(row["state"]),
+            "step": lambda row: _steps(row["step"], row["total_steps"]),
+            "tokens": lambda row: big(row["tokens"]),
+            "loss": lambda row: short(row["train_loss"]),
+            "bits/byte": lambda row: short(row["bpb"]),
+            "tokens/s": lambda row: count(row["tokens_per_second"]),
+            "heard of": lambda row: ago(row["updated"]),
+        }
+        if get_terminal_size().columns < WIDE:
+            del columns["tokens"], columns["tokens/s"]
+        cells = [[show_cell(row) for show_cell in columns.values()] for row in rows]
+        _table(list(columns), cells, right=range(2, len(columns) - 1))
 
 
 @app.command()
