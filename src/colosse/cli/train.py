@@ -84,6 +84,7 @@ def train(
 def _run(wanted: Recipe, *, resume: str, new: bool, quiet: bool) -> tuple[Outcome, str]:
     """Train, and put the model where it is served. Returns the model's name too; empty where there is none yet."""
     from contextlib import nullcontext
+    from time import sleep
 
     from colosse.core.errors import ColosseError
     from colosse.core.progress import Progress, reporting
@@ -97,8 +98,13 @@ def _run(wanted: Recipe, *, resume: str, new: bool, quiet: bool) -> tuple[Outcom
     runs_dir = wanted.runs_dir or home / "runs"
     with nullcontext(Progress()) if quiet else reporting() as progress:
         prepared = prepare(wanted.data, home, progress=progress)
-    with nullcontext(View()) if quiet else watching() as view:
-        outcome = pretrain(wanted, prepared=prepared, runs_dir=runs_dir, view=view, resume=resume, new=new)
+    try:
+        with nullcontext(View()) if quiet else watching() as view:
+            outcome = pretrain(wanted, prepared=prepared, runs_dir=runs_dir, view=view, resume=resume, new=new)
+    except ColosseError:
+        if quiet:
+            sleep(1)  # what all ranks meet rank 0 says, and takes us with it; only what it has not met we say
+        raise
     if quiet or not outcome.finished:
         return outcome, ""
     try:

@@ -295,6 +295,7 @@ class Trainer:
             if "rng" in extra:
                 torch.set_rng_state(torch.tensor(list(base64.b64decode(extra["rng"])), dtype=torch.uint8))
             self._saved_step = step
+            self._record.event("restored", step, f"going on after step {step}")
         self._saved_at = time.monotonic()
         self._record.begin(self.position.step, self.resolved.total_steps)
 

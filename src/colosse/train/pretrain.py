@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from colosse.core.errors import UserError
+from colosse.core.errors import ColosseError, UserError
 from colosse.core.machine import machine
 from colosse.data.loader import Loader
 from colosse.data.manifest import read_manifest
@@ -100,9 +100,8 @@ def pretrain(
             finished = trainer.train(stop)
         except BaseException as error:
             step = trainer.position.step if trainer else 0
-            text = str(error) or type(error).__name__
-            record.event("failed", step, f"failed after step {step}: {text}")
-            record.status("failed", step, message=text)
+            with suppress(ColosseError):  # such as a disk that is full: the error itself says it
+                _say_how_it_ended(record, step, error)
             raise
         step = trainer.position.step
         if not finished:
@@ -119,6 +118,15 @@ def pretrain(
             val_loss={name: loss.per_token for name, loss in trainer.losses.items()},
             bpb={name: loss.bpb for name, loss in trainer.losses.items()},
         )
+
+
+def _say_how_it_ended(record: Record, step: int, error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        record.status("interrupted", step, message="ended at once by a second Ctrl-C")
+        return
+    text = str(error) or type(error).__name__
+    record.event("failed", step, f"failed after step {step}: {text}")
+    record.status("failed", step, message=text)
 
 
 def make_trainer(
