@@ -53,7 +53,7 @@ def dry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], Any]]:
     """Build a recipe's model as one of its ranks sees it: collectives do nothing, and tensors have no memory."""
     torch = pytest.importorskip("torch")
     import torch.distributed as dist
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
     from torch.distributed.pipelining import schedules
     from torch.distributed.pipelining.stage import InferenceMode
     from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -93,6 +93,10 @@ def dry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], Any]]:
         model = apply.build(spec, layout, mesh, seq_len=recipe.train.seq_len, seed=0)
 
         def step() -> Any:
+            if spec.moe is not None:  # how many tokens each expert has is a value too: as many as every other
+                rows = layout.micro_batch_size * recipe.train.seq_len * spec.moe.top_k_experts
+                monkeypatch.setattr(FakeTensor, "tolist", lambda x: [rows // x.numel()] * x.numel(), raising=False)
+                monkeypatch.setattr(FakeTensor, "repeat_interleave", lambda x, _: x.new_empty(rows), raising=False)
             with fake:
                 tokens = torch.zeros(layout.micro_batch_size, recipe.train.seq_len, dtype=torch.int64)
                 batch = SimpleNamespace(tokens=tokens, targets=tokens, documents=None, positions=None)
@@ -135,6 +139,7 @@ def test_a_rank_holds_its_slice_of_the_parameters(name: str, dry: Any) -> None:
         ("1b-1gpu", 0, 2),
         ("3b-8gpu", 7, 2),
         ("llama3-70b-512gpu", 100, 2),
+        ("qwen3-30b-a3b-512gpu", 511, 2),
         ("llama3-405b-16384gpu", 16383, 64),
     ],
 )
