@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from colosse.core.files import write_atomic
 from colosse.data import clean, dedup
+from colosse.data.bpe import Ids
 from colosse.data.steps import utf8_length
 from colosse.data.tokenizer import Tokenizer
 from colosse.data.words import mix
@@ -124,15 +125,15 @@ def _write(
         size = utf8_length(text)
         if job.tails and (tail := int(job.val_fraction * len(ids))) > 1:
             tail_bytes = round(size * tail / len(ids))
-            _append([*ids[-tail:], tokenizer.eot_id], tail_bytes, job.dtype, files["val"], counts["val"])
+            _append(ids[-tail:], tokenizer.eot_id, tail_bytes, job.dtype, files["val"], counts["val"])
             ids, size = ids[:-tail], size - tail_bytes
-        _append([*ids, tokenizer.eot_id], size, job.dtype, files[split], counts[split])
+        _append(ids, tokenizer.eot_id, size, job.dtype, files[split], counts[split])
 
 
-def _append(ids: list[int], size: int, dtype: str, file: IO[bytes], counts: Counts) -> None:
-    file.write(np.array(ids, dtype=dtype).tobytes())
+def _append(ids: Ids, eot: int, size: int, dtype: str, file: IO[bytes], counts: Counts) -> None:
+    file.write(np.append(ids, np.uint32(eot)).astype(dtype).tobytes())
     counts.documents += 1
-    counts.tokens += len(ids)
+    counts.tokens += len(ids) + 1
     counts.bytes += size
     counts.ends.append(counts.tokens)
 

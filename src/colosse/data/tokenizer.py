@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trai
 
 from colosse.core.errors import UserError
 from colosse.core.files import write_atomic
+from colosse.data.bpe import PATTERN, Ids, WordEncoder
 
 EOT = "<|endoftext|>"
 SPECIALS = (EOT, "<|im_start|>", "<|im_end|>")
@@ -23,11 +24,6 @@ RESERVED = 11
 """Free special tokens, at least, for what a model learns later; 16 in all with those above."""
 ROUND_TO = 64
 """The vocabulary is a multiple of this: matrices of a round size are faster, and can be cut among ranks."""
-
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""How text is cut before merging: that of Qwen2 (github.com/QwenLM/Qwen2.5), which llama.cpp knows as `qwen2`."""
 
 
 class Tokenizer:
@@ -44,6 +40,7 @@ class Tokenizer:
         self._chat_template = chat_template
         self._core.encode_special_tokens = True  # "<|im_end|>" in a text is text, whoever wrote it
         self._specials: tokenizers.Tokenizer | None = None
+        self._words = WordEncoder(core) if WordEncoder.fits(core) else None
         self.vocab_size = core.get_vocab_size(with_added_tokens=True)
         found = core.token_to_id(EOT)
         found = core.token_to_id(_content(config.get("eos_token"))) if found is None else found
@@ -123,9 +120,14 @@ class Tokenizer:
         core = self._with_specials() if specials else self._core
         return list(core.encode(text, add_special_tokens=False).ids)
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; names of special tokens in them are text."""
-        return [found.ids for found in self._core.encode_batch_fast(list(texts), add_special_tokens=False)]
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of each text [tokens]; names of special tokens in them are text. The quick way for many."""
+        found = [self._words.encode(text) if self._words is not None else None for text in texts]
+        slow = [number for number, ids in enumerate(found) if ids is None]
+        encoded = self._core.encode_batch_fast([texts[number] for number in slow], add_special_tokens=False)
+        for number, encoding in zip(slow, encoded, strict=True):
+            found[number] = np.array(encoding.ids, dtype=np.uint32)
+        return [ids for ids in found if ids is not None]
 
     def decode(self, ids: Sequence[int], *, specials: bool = True) -> str:
         """Text of token ids; without `specials`, those leave no trace. Halves of characters become U+FFFD."""
