@@ -19,7 +19,7 @@ SPECS = {name: getattr(training, name) for name in ("DENSE", "MOE", "BIASED", "O
 
 
 def layout(**sizes: object) -> Layout:
-    return Layout.model_validate({"precision": "float32", "compile": "off", **sizes})
+    return Layout.model_validate({"precision": "float32", "compile": "off", "micro_batch_size": 2, **sizes})
 
 
 @cache
@@ -57,7 +57,7 @@ def train(spec: ModelSpec, spread: Layout, packed: bool) -> training.Outcome:
 TWO = {
     "dp_shard": ("DENSE", {"dp_shard": 2}),
     "dp_shard, gathered weights kept": ("TIED", {"dp_shard": 2, "reshard_after_forward": False}),
-    "dp_replicate": ("DENSE", {"dp_replicate": 2, "micro_batch_size": 2}),
+    "dp_replicate": ("DENSE", {"dp_replicate": 2, "micro_batch_size": 1}),
     "cp": ("DENSE", {"cp": 2}),
     "cp, experts": ("MOE", {"cp": 2}),
     "cp, window and biases": ("QWEN", {"cp": 2}),
@@ -72,7 +72,7 @@ TWO = {
     "pp interleaved": ("DENSE", {"pp": 2, "schedule": "interleaved_1f1b", "stages_per_rank": 2}),
     "pp interleaved zero bubble": ("DENSE", {"pp": 2, "schedule": "interleaved_zero_bubble", "stages_per_rank": 2}),
     "pp zbv": ("DENSE", {"pp": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 2}),
-    "pp, experts": ("MOE", {"pp": 2, "micro_batch_size": 2}),
+    "pp, experts": ("MOE", {"pp": 2, "schedule": "interleaved_zero_bubble", "stages_per_rank": 2, "recompute": "full"}),
 }
 
 
@@ -88,10 +88,10 @@ FOUR = {
     "dp_shard, cp": ("DENSE", {"dp_shard": 2, "cp": 2, "recompute": "selective"}),
     "dp_replicate, cp": ("DENSE", {"dp_replicate": 2, "cp": 2}),
     "cp, tp": ("MOE", {"cp": 2, "tp": 2}),
-    "cp, fewer key/value heads than ranks": ("DENSE", {"cp": 2, "tp": 2}),
+    "cp, fewer key/value heads than ranks": ("QWEN", {"cp": 4}),
     "pp, dp_shard": ("DENSE", {"pp": 2, "dp_shard": 2}),
     "pp, tp": ("DENSE", {"pp": 2, "tp": 2, "schedule": "interleaved_1f1b", "stages_per_rank": 2}),
-    "pp, cp": ("DENSE", {"pp": 2, "cp": 2}),
+    "pp, cp": ("MOE", {"pp": 2, "cp": 2}),
     "pp of four": ("DENSE", {"pp": 4}),
     "zero bubble, dp_shard": (
         "DENSE",

@@ -32,6 +32,8 @@ def shard(part: Transformer, mesh: Mesh) -> None:
     low = None if layout.precision == "float32" else torch.bfloat16
     policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32)
     places = _expert_places(part, mesh)
+    # torch takes a zero-bubble backward apart by the parameters that it finds in the modules: they must be whole ones.
+    reshard = layout.reshard_after_forward and not (layout.pp > 1 and layout.schedule.endswith("zero_bubble"))
 
     def apply(modules: nn.Module | list[nn.Module], *, reshard: bool) -> None:
         fully_shard(
@@ -43,10 +45,10 @@ def shard(part: Transformer, mesh: Mesh) -> None:
         )
 
     for block in part.layers.values():
-        apply(block, reshard=layout.reshard_after_forward)
+        apply(block, reshard=reshard)
     if not part.spec.tied_embeddings:
         if part.embed is not None:
-            apply(part.embed, reshard=layout.reshard_after_forward)
+            apply(part.embed, reshard=reshard)
         if part.norm is not None and part.head is not None:
             apply([part.norm, part.head], reshard=False)  # backward begins with them
     apply(part, reshard=False)
