@@ -16,7 +16,7 @@ from colosse.train.runs import find_run
 
 RECIPE = "recipe.toml"
 LOCK = ".lock"
-FIXED = ("model", "data", "seed")
+FIXED = ("model", "data", "seed", "train.seq_len")
 """Parts of a recipe without which a checkpoint means something else."""
 
 
@@ -107,10 +107,12 @@ def _hold(path: Path) -> IO[bytes] | None:
 
 def _continue(recipe: Recipe, path: Path, held: IO[bytes]) -> RunFolder:
     """Refuse other weights and other data; keep the recipe that is going to be run."""
-    before, now = tomllib.loads(_text(path)), tomllib.loads(dump(recipe))
-    parts: list[tuple[str, Any, Any]] = [(part, before.get(part), now.get(part)) for part in FIXED]
-    parts.append(("train.seq_len", before["train"]["seq_len"], now["train"]["seq_len"]))
-    changed = [name for name, old, new in parts if old != new]
+    try:
+        before, now = tomllib.loads(_text(path)), tomllib.loads(dump(recipe))
+    except tomllib.TOMLDecodeError as error:
+        held.close()
+        raise UserError(f"{path / RECIPE} is damaged: {error}", hint="restore it, or begin with --new") from None
+    changed = [name for name in FIXED if _at(before, name) != _at(now, name)]
     if changed:
         held.close()
         raise UserError(
@@ -119,6 +121,13 @@ def _continue(recipe: Recipe, path: Path, held: IO[bytes]) -> RunFolder:
         )
     write_atomic(path / RECIPE, dump(recipe).encode())
     return RunFolder(path, held, resumed=True)
+
+
+def _at(values: Any, name: str) -> Any:
+    """What stands at a dotted name; None where nothing does."""
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def _create(recipe: Recipe, runs_dir: Path) -> RunFolder:

@@ -7,7 +7,7 @@ like their parameters, under the parameters' names: a checkpoint of it loads on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from colosse.train.muon import muon_updates
 from colosse.train.recipe import OptimizerConfig
 
 FUSED = ("cpu", "cuda", "xpu", "mps")
+MATRICES_AT_ONCE = 16
+"""Of one shape that Muon orthogonalises together."""
 
 
 def decays(name: str, parameter: Tensor) -> bool:
@@ -59,13 +61,14 @@ class Optimizer:
         self.lr = lr
         self.muon_lr = config.muon_lr or lr
         self._parameters = dict(parameters)
-        self._muon: dict[tuple[object, ...], list[str]] = {}
+        alike: dict[tuple[object, ...], list[str]] = {}
         self._adamw: dict[bool, list[str]] = {True: [], False: []}
         for name, parameter in self._parameters.items():
             if config.kind == "muon" and is_muon_matrix(name, parameter):
-                self._muon.setdefault(_spread(parameter), []).append(name)
+                alike.setdefault(_spread(parameter), []).append(name)
             else:
                 self._adamw[decays(name, parameter)].append(name)
+        self._muon = [part for names in alike.values() for part in _cut(names, self._at_once(names[0]))]
         self._first = {name: torch.zeros_like(p, requires_grad=False) for name, p in self._parameters.items()}
         adamw_names = [name for names in self._adamw.values() for name in names]
         self._second = {name: torch.zeros_like(self._first[name]) for name in adamw_names}
@@ -77,7 +80,7 @@ class Optimizer:
         """Update the parameters from their gradients, with `fraction` of the peak learning rates."""
         for decay, names in self._adamw.items():
             self._step_adamw(names, self.lr * fraction, self.config.weight_decay if decay else 0.0)
-        for names in self._muon.values():
+        for names in self._muon:
             self._step_muon(names, self.muon_lr * fraction)
 
     def zero_grad(self) -> None:
@@ -89,7 +92,7 @@ class Optimizer:
         """`exp_avg.NAME`, `exp_avg_sq.NAME`, `momentum.NAME` and `steps`; the tensors are the state itself."""
         state = {f"exp_avg.{name}": self._first[name] for name in self._second}
         state |= {f"exp_avg_sq.{name}": tensor for name, tensor in self._second.items()}
-        state |= {f"momentum.{name}": self._first[name] for names in self._muon.values() for name in names}
+        state |= {f"momentum.{name}": self._first[name] for names in self._muon for name in names}
         steps = next(iter(self._steps.values()), torch.zeros(()))
         return state | {"steps": steps.clone()}
 
@@ -100,6 +103,11 @@ class Optimizer:
                 tensor.copy_(state[name])
         for steps in self._steps.values():
             steps.copy_(state["steps"])
+
+    def _at_once(self, name: str) -> int:
+        """Matrices in one stack: enough to give each rank of their mesh one, few enough to need little memory."""
+        parameter = self._parameters[name]
+        return max(MATRICES_AT_ONCE, parameter.device_mesh.size() if isinstance(parameter, DTensor) else 1)
 
     def _step_adamw(self, names: list[str], lr: float, weight_decay: float) -> None:
         # A rank of an uneven sharding may hold nothing of a parameter.
@@ -142,3 +150,8 @@ def _spread(parameter: Tensor) -> tuple[object, ...]:
     if isinstance(parameter, DTensor):
         return (parameter.shape, parameter.device_mesh, parameter.placements)
     return (parameter.shape,)
+
+
+def _cut(names: list[str], size: int) -> Iterator[list[str]]:
+    """`names` in parts of `size`."""
+    return (names[start : start + size] for start in range(0, len(names), size))
