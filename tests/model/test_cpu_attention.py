@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.torch
 def test_equals_attention_with_whole_scores(
     monkeypatch: pytest.MonkeyPatch, block: int, kv_heads: int, masked: bool
 ) -> None:
-    monkeypatch.setattr(cpu_attention, "BLOCK", block)
+    monkeypatch.setattr(cpu_attention, "MIN_BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     q, k, v, upstream = (
         torch.randn(2, 13, heads, 8, generator=generator, dtype=torch.float64) for heads in (4, kv_heads, kv_heads, 4)
@@ -35,6 +37,36 @@ def test_equals_attention_with_whole_scores(
     torch.testing.assert_close(
         torch.autograd.grad((out * upstream).sum(), inputs), torch.autograd.grad((wanted * upstream).sum(), inputs)
     )
+
+
+def test_a_compiled_layer_goes_back_as_an_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from colosse.model.init import initialize
+    from colosse.model.transformer import Transformer
+    from colosse.parallel.compile import compile_blocks, compiler_problem
+    from colosse.spec.model import ModelSpec
+
+    if problem := compiler_problem("cpu"):
+        pytest.skip(problem)
+    asked = []
+    monkeypatch.setattr(cpu_attention, "pays", lambda q: asked.append(1) or torch.compiler.is_compiling())
+    spec = ModelSpec(dim=32, num_layers=1, num_heads=4, num_kv_heads=2, ffn_dim=48, vocab_size=61)
+    tokens = torch.randint(0, 61, (2, 130), generator=torch.Generator().manual_seed(0))
+    documents = (torch.arange(130) > 70).long().expand(2, 130)
+    results = []
+    for compiled in (False, True):
+        model = Transformer(spec)
+        initialize(model, spec, 0)
+        if compiled:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch says of itself
+                compile_blocks(model, "on", torch.device("cpu"))
+                out = model(tokens, tokens, documents=documents)
+        else:
+            out = model(tokens, tokens, documents=documents)
+        out[0].backward()
+        results.append([out.detach(), *(p.grad for p in model.parameters())])
+    assert asked
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-3)
 
 
 def test_low_precision_is_close_to_that_of_torch() -> None:

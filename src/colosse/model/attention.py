@@ -137,8 +137,8 @@ class Attend(nn.Module):
         if context.cache is not None:
             k, v = context.cache.extend(self, k, v, self.window)
             causal = causal and q.shape[1] == k.shape[1]  # else: one token, which sees all that is kept
-        elif q.device.type == "cpu" and torch.compiler.is_compiling() and torch.is_grad_enabled():
-            return cpu_attention.attend(q, k, v, cast(Tensor | None, context.mask))  # only faster when fused
+        elif cpu_attention.pays(q):
+            return cpu_attention.attend(q, k, v, cast(Tensor | None, context.mask))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         gqa = q.shape[1] != k.shape[1]
         if isinstance(context.mask, BlockMask):

@@ -1,8 +1,8 @@
 """Attention on a CPU whose backward is made of matrix products over blocks of queries.
 
-torch's fused CPU attention goes back at a fraction of the speed of its forward, most of all in bfloat16. Written as
-products and pointwise arithmetic, which a compiler fuses, it takes half the time; each block skips the keys that come
-after it. Memory: scores of one block of queries, [B * H, BLOCK, S].
+torch's fused CPU attention goes back at a fraction of the speed of its forward in bfloat16. Written as products and
+pointwise arithmetic, which a compiler fuses, it takes half the time; each block skips the keys that come after it. It
+pays only where it is compiled and in low precision, and holds the scores of one block of queries, [B * H, Q, S].
 
 Shapes: B sequences, S tokens, H heads, K key/value heads, G = H / K, E head_dim, Q queries of a block.
 """
@@ -14,8 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK = 128
-"""Queries of a block."""
+MIN_BLOCK, MAX_BLOCKS, MAX_LENGTH = 128, 8, 4096
+"""Least queries of a block, most blocks, which the compiler unrolls, and longest sequence, whose scores take memory."""
+
+
+def pays(q: Tensor) -> bool:
+    """Whether `attend` is faster than torch's own attention for queries [B, S, H, E]; asked while compiling."""
+    small = q.dtype in (torch.bfloat16, torch.float16) and q.shape[1] <= MAX_LENGTH
+    return small and q.device.type == "cpu" and torch.compiler.is_compiling() and torch.is_grad_enabled()
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -58,32 +64,33 @@ class _Attend(torch.autograd.Function):
         (grad,) = grad_outputs
         scale = head_dim**-0.5
         wide = torch.promote_types(q.dtype, torch.float32)
-        delta = _rows((grad.to(wide) * out.to(wide)).sum(-1, keepdim=True), kv_heads)
-        log_partition = _rows(log_partition.transpose(1, 2).unsqueeze(-1), kv_heads)
-        q, grad = _rows(q * scale, kv_heads), _rows(grad, kv_heads)
-        k, v = _rows(k, kv_heads), _rows(v, kv_heads)
-        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for start in range(0, length, BLOCK):
-            end = min(start + BLOCK, length)
-            rows = slice(start * group, end * group)
-            q_block, grad_block, seen = q[:, rows], grad[:, rows], slice(0, end)
-            shape = (batch, kv_heads, end - start, group, end)
-            scores = torch.bmm(q_block, k[:, seen].transpose(1, 2)).to(wide).view(shape)
+        delta = (grad.to(wide) * out.to(wide)).sum(-1, keepdim=True)
+        log_partition = log_partition.transpose(1, 2).unsqueeze(-1)
+        block = max(MIN_BLOCK, -(-length // MAX_BLOCKS))
+        grads_q = []
+        grad_k, grad_v = torch.zeros_like(_rows(k, kv_heads)), torch.zeros_like(_rows(v, kv_heads))
+        for start in range(0, length, block):
+            end = min(start + block, length)
+            # Each operand is laid out by itself, since products copy slices that are not contiguous.
+            q_block, grad_block, delta_block, log_block = (
+                _rows(x[:, start:end], kv_heads) for x in (q * scale, grad, delta, log_partition)
+            )
+            k_seen, v_seen = _rows(k[:, :end], kv_heads), _rows(v[:, :end], kv_heads)
+            scores = torch.bmm(q_block, k_seen.mT).to(wide).view(batch, kv_heads, end - start, group, end)
             if mask is None:
                 order = torch.arange(end, device=q.device)
                 later = order > order[start:end, None]
                 scores = scores.masked_fill(later[:, None], float("-inf"))
             else:
-                scores = scores + mask[:, :, start:end, None, seen]
-            weights = (scores.view(-1, q_block.shape[1], end) - log_partition[:, rows]).exp()
-            grad_weights = torch.bmm(grad_block, v[:, seen].transpose(1, 2)).to(wide)
-            grad_scores = (weights * (grad_weights - delta[:, rows])).to(q.dtype)
-            grad_q[:, rows] = torch.bmm(grad_scores, k[:, seen])
-            grad_k[:, seen] += torch.bmm(grad_scores.transpose(1, 2), q_block)
-            grad_v[:, seen] += torch.bmm(weights.to(q.dtype).transpose(1, 2), grad_block)
-        shape = (batch, kv_heads, length, -1, head_dim)
-        grads = ((x.view(shape).transpose(1, 2).flatten(2, 3)) for x in (grad_q * scale, grad_k, grad_v))
-        return *grads, None
+                scores = scores + mask[:, :, start:end, None, :end]
+            weights = (scores.view(-1, q_block.shape[1], end) - log_block).exp()
+            grad_weights = torch.bmm(grad_block, v_seen.mT).to(wide)
+            grad_scores = (weights * (grad_weights - delta_block)).to(q.dtype)
+            grads_q.append(_tokens(torch.bmm(grad_scores, k_seen) * scale, batch, kv_heads, group))
+            grad_k[:, :end] += torch.bmm(grad_scores.mT, q_block)
+            grad_v[:, :end] += torch.bmm(weights.to(q.dtype).mT, grad_block)
+        grad_k, grad_v = (_tokens(x, batch, kv_heads, 1) for x in (grad_k, grad_v))
+        return torch.cat(grads_q, dim=1), grad_k, grad_v, None
 
 
 def _rows(x: Tensor, kv_heads: int) -> Tensor:
@@ -91,3 +98,8 @@ def _rows(x: Tensor, kv_heads: int) -> Tensor:
     batch, length, heads, width = x.shape
     grouped = x.reshape(batch, length, kv_heads, heads // kv_heads, width).transpose(1, 2)
     return grouped.reshape(batch * kv_heads, -1, width)
+
+
+def _tokens(x: Tensor, batch: int, kv_heads: int, group: int) -> Tensor:
+    """The way back: [B * K, S * G, X] to [B, S, K * G, X]."""
+    return x.view(batch, kv_heads, -1, group, x.shape[-1]).transpose(1, 2).flatten(2, 3)

@@ -46,7 +46,7 @@ def generate(
     device = next(model.parameters()).device
     new = list(prompt)
     for _ in range(max_tokens):
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # every token is a new shape
             logits = model(torch.tensor([new], device=device), cache=cache)[0, -1]
         token = _choose(logits.float().cpu(), temperature, top_k, generator)
         if token in stop:
