@@ -7,8 +7,8 @@ from typing import Any
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-SAMPLE = 1024
-"""Characters of a long text that are looked at, in three places: it is identified as surely by them as by all of it."""
+SAMPLE = 512
+"""Characters of a long text that are looked at, in three places; twice as many told no page of prose better apart."""
 LEAST = 0.65
 """Confidence below which a text counts as being in no language; FineWeb's threshold (arXiv:2406.17557, section 3.2)."""
 

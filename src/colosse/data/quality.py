@@ -129,7 +129,7 @@ def duplicate_shares(parts: list[str]) -> tuple[float, float]:
 
 
 def _repetition(words: Words) -> Dropped | None:
-    """Table A1: text in the commonest n-gram, and in all n-grams that occur more than once."""
+    """Table A1: text in the commonest n-gram, and in n-grams that occurred before (first occurrences do not count)."""
     hashes = hash_words(words)
     lengths = words.ends - words.begins
     total = len(words.data)
@@ -154,12 +154,11 @@ def _repetition(words: Words) -> Dropped | None:
 
 
 def _repeated(values: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which values occur more than once."""
+    """Which values occurred before."""
     order = np.argsort(values, kind="stable")
     equal = values[order][1:] == values[order][:-1]
     found = np.zeros(len(values), dtype=np.bool_)
     found[order[1:][equal]] = True
-    found[order[:-1][equal]] = True
     return found
 
 
