@@ -20,6 +20,7 @@ from torch.distributed.pipelining.schedules import (
     ScheduleZBVZeroBubble,
 )
 
+from colosse.model.precision import product_dtype
 from colosse.model.transformer import Transformer
 from colosse.parallel.mesh import Mesh
 from colosse.spec.model import ModelSpec
@@ -52,8 +53,8 @@ class Pipeline:
         tokens = seq_len // layout.cp
         self._hidden = (layout.micro_batch_size, tokens // layout.tp, spec.dim)
         # Low precision comes from FSDP's weights, or without it from autocast, which leaves hidden states as they are.
-        low = layout.precision != "float32" and layout.world_size > layout.pp
-        self._dtype = torch.bfloat16 if low else torch.float32
+        gathered = layout.world_size > layout.pp
+        self._dtype = product_dtype(layout.precision, mesh.device) if gathered else torch.float32
         self._schedules: dict[int, Any] = {}
         self._sums = torch.zeros(2, dtype=torch.float64, device=mesh.device)
         ids = torch.empty(layout.micro_batch_size, tokens, dtype=torch.int64, device="meta")

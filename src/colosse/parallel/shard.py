@@ -15,6 +15,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_common import FSDPMeshInfo, HSDPMeshInfo, ShardPlacementResult
 from torch.distributed.tensor import DTensor, Shard
 
+from colosse.model.precision import product_dtype
 from colosse.model.transformer import Transformer
 from colosse.parallel.mesh import Mesh
 
@@ -29,8 +30,8 @@ def shard(part: Transformer, mesh: Mesh) -> None:
         mesh: where to.
     """
     layout = mesh.layout
-    low = None if layout.precision == "float32" else torch.bfloat16
-    policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32)
+    dtype = product_dtype(layout.precision, mesh.device)
+    policy = MixedPrecisionPolicy(param_dtype=None if dtype == torch.float32 else dtype, reduce_dtype=torch.float32)
     places = _expert_places(part, mesh)
     # torch takes a zero-bubble backward apart by the parameters that it finds in the modules: they must be whole ones.
     reshard = layout.reshard_after_forward and not (layout.pp > 1 and layout.schedule.endswith("zero_bubble"))

@@ -18,6 +18,7 @@ from colosse.core.machine import machine
 from colosse.data.loader import Loader
 from colosse.data.manifest import read_manifest
 from colosse.data.tokenizer import Tokenizer
+from colosse.model.precision import product_dtype
 from colosse.parallel import apply, mesh
 from colosse.parallel.mesh import Mesh
 from colosse.train.checkpoint import Checkpoints
@@ -146,8 +147,7 @@ def make_trainer(
             text = read(split="val", source=source.name)
             total = text.num_sequences
             held_out[source.name] = HeldOut(text, total, min(total, -(-recipe.eval.tokens // train.seq_len)))
-    dtype = torch.float32 if layout.precision == "float32" else torch.bfloat16
-    peak, origin = peak_flops(place.device, dtype)
+    peak, origin = peak_flops(place.device, product_dtype(layout.precision, place.device))
     record.event("peak", 0, f"MFU counts {peak / 1e12:.3g} TFLOP/s per rank as 100%: {origin}", flops=peak)
     model = apply.build(resolved.spec, layout, place, seq_len=train.seq_len, seed=recipe.seed, z_loss=train.z_loss)
     tokenizer = Tokenizer.load(prepared / "tokenizer")
