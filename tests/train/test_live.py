@@ -37,6 +37,7 @@ def test_a_terminal_shows_how_far_and_how_well() -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=100, force_terminal=True, color_system=None)
     view = LiveView(console)
+    console.print(view)  # it is drawn before training begins
     view.begin(0, 40)
     console.print(view)
     assert "starting" in stream.getvalue()

@@ -51,6 +51,8 @@ class _Clock:
 
     @property
     def left(self) -> str:
+        if not self._recent:
+            return "?"
         (then, first), (now, last) = self._recent[0], self._recent[-1]
         return duration((self.total - last) * (now - then) / (last - first)) if last > first else "?"
 
