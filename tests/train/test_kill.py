@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.train_kill import run  # noqa: E402
+from benchmarks.train_kill import run
 
 pytestmark = pytest.mark.torch
 
