@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of each dot by row and column (Unicode block U+2800)."""
@@ -21,14 +22,11 @@ def plot(xs: Sequence[float], ys: Sequence[float], *, width: int, height: int) -
     columns: list[list[float]] = [[] for _ in range(across)]
     for x, y in zip(xs, ys, strict=True):
         columns[round((x - xs[0]) / (xs[-1] - xs[0]) * (across - 1))].append(y)
-    means = [sum(values) / len(values) if values else None for values in columns]
-    known = [mean for mean in means if mean is not None]
-    low, high = min(known), max(known)
+    means = _filled([sum(values) / len(values) if values else None for values in columns])
+    low, high = min(means), max(means)
     cells = [[0] * width for _ in range(height)]
     before: int | None = None
     for column, mean in enumerate(means):
-        if mean is None:
-            continue
         row = round((high - mean) / (high - low) * (down - 1)) if high > low else down // 2
         # Steep parts are joined, so that the curve is one.
         for dot in range(
@@ -43,3 +41,12 @@ def plot(xs: Sequence[float], ys: Sequence[float], *, width: int, height: int) -
     ]
     first, last = f"{xs[0]:,.0f}".replace(",", " "), f"{xs[-1]:,.0f}".replace(",", " ")
     return [*lines, f"{'':8}{first}{last:>{max(1, width - len(first))}}"]
+
+
+def _filled(values: Sequence[float | None]) -> list[float]:
+    """Straight lines over the gaps; the first and the last value are none."""
+    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    filled = [known[0][1]]
+    for (left, start), (right, end) in pairwise(known):
+        filled += [start + (end - start) * step / (right - left) for step in range(1, right - left + 1)]
+    return filled
