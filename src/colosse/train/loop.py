@@ -104,6 +104,7 @@ class Trainer:
         self._unread: deque[_Unread] = deque()
         self._saved_step = -1
         self._saved_at = time.monotonic()
+        self._clock = time.perf_counter()
         self._stall_s = 0.0
 
     def train(self, stop: StopRequest) -> bool:
@@ -148,6 +149,10 @@ class Trainer:
             self._evaluate()
         return False
 
+    def _restart_clock(self) -> None:
+        """What was done since the last numbers came is no part of a step."""
+        self._clock = time.perf_counter()
+
     def _feed(self) -> Feed:
         return Feed(
             self._sequences,
@@ -161,12 +166,10 @@ class Trainer:
 
     def _step(self, fed: Fed) -> bool:
         """Forward, backward and update. False if a spike has taken the run back to its last checkpoint."""
-        began = time.perf_counter()
         position, config = self.position, self.recipe.optimizer
         sums = self.model.train_step(fed.batches)
-        targets = torch.full(
-            (1,), fed.num_targets, dtype=sums.dtype, device=sums.device
-        )  # copies nothing, waits for nothing
+        # Filled on the device: a copy from here would wait for all of its work.
+        targets = torch.full((1,), fed.num_targets, dtype=sums.dtype, device=sums.device)
         totals = self.model.reduce(torch.cat([sums, targets]))
         norm = self.model.finish_gradients(totals[2], config.max_grad_norm)
         fraction = lr_fraction(position.step, self.resolved.total_steps, config)
@@ -186,9 +189,7 @@ class Trainer:
         }
         self._stall_s = 0.0
         values = torch.stack((totals[1] / totals[2], norm.double()))
-        seconds = time.perf_counter() - began + fed.wait_s
-        self._unread.append(_Unread(Position(**asdict(position)), seconds, numbers, HostCopy(values)))
-        position.seconds += seconds
+        self._unread.append(_Unread(Position(**asdict(position)), numbers, HostCopy(values)))
         return True
 
     def _is_spike(self, totals: Tensor, norm: Tensor) -> bool:
@@ -223,14 +224,21 @@ class Trainer:
         return True
 
     def _read_metrics(self, behind: int) -> None:
-        """Record the steps whose numbers have come, all but the newest `behind`."""
+        """Record the steps whose numbers have come, all but the newest `behind`.
+
+        A step took the time from when the numbers before its own came, without evaluations and checkpoints: on a device
+        that works on its own, the time in which it is given work says nothing.
+        """
         while len(self._unread) > behind:
             unread = self._unread.popleft()
             loss, norm = unread.values.read()
+            seconds = time.perf_counter() - self._clock
+            self._clock += seconds
+            self.position.seconds += seconds
             step = unread.position.step
             if not (math.isfinite(loss) and math.isfinite(norm)) and not self._guard.factor:
                 raise _diverged(step, loss, norm)
-            speed = self.resolved.tokens_per_step / unread.seconds
+            speed = self.resolved.tokens_per_step / seconds
             per_rank = speed / self.mesh.world_size
             self._record.step(
                 {
@@ -244,7 +252,7 @@ class Trainer:
                     "tokens_per_second_per_gpu": round(per_rank, 1),
                     "mfu": round(mfu(self.resolved.spec, self.recipe.train.seq_len, per_rank, self._peak), 4),
                     "memory_bytes": memory_in_use(self.mesh.device),
-                    "seconds": round(unread.position.seconds, 3),
+                    "seconds": round(self.position.seconds, 3),
                 }
             )
 
@@ -263,6 +271,7 @@ class Trainer:
         for prompt, continued in self._sample():
             text = indent(prompt + continued, "  | ", lambda line: True)
             self._record.event("sample", step, text, prompt=prompt, sample=continued)
+        self._restart_clock()
 
     def _checkpoint_time_has_come(self) -> bool:
         """By rank 0's clock, where checkpoints go by time."""
@@ -283,6 +292,7 @@ class Trainer:
             self._stall_s += self._checkpoints.save(step, self._state(), extra)
             self._saved_step, self._saved_at = step, time.monotonic()
             self._record.status("running", step)
+        self._restart_clock()
 
     def _restore(self) -> None:
         state = self._state()
@@ -298,6 +308,7 @@ class Trainer:
             self._record.event("restored", step, f"going on after step {step}")
         self._saved_at = time.monotonic()
         self._record.begin(self.position.step, self.resolved.total_steps)
+        self._restart_clock()
 
     def _state(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
@@ -307,7 +318,7 @@ class HostCopy:
     """Numbers on their way from the device, to be read without waiting for work that was queued after them."""
 
     def __init__(self, values: Tensor) -> None:
-        self._values = values.detach().to("cpu", non_blocking=True)
+        self._values = values.detach().to("cpu", non_blocking=values.is_cuda)
         self._event: torch.cuda.Event | None = None
         if values.is_cuda:
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -325,7 +336,6 @@ class _Unread:
     """A step whose numbers are on their way."""
 
     position: Position
-    seconds: float
     numbers: dict[str, float]
     values: HostCopy
 
