@@ -101,6 +101,10 @@ FOUR = {
     "hsdp, ep": ("MOE", {"dp_replicate": 2, "dp_shard": 2, "ep": 2}),
     "ep of tensor ranks": ("BIASED", {"dp_shard": 2, "tp": 2, "ep": 4}),
     "ep, cp": ("MOE", {"dp_shard": 2, "cp": 2, "ep": 2, "recompute": "full"}),
+    "zero bubble, ep": (
+        "MOE",
+        {"pp": 2, "dp_shard": 2, "ep": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 2},
+    ),
     "pp, ep": ("MOE", {"pp": 2, "dp_shard": 2, "ep": 2, "recompute": "full"}),
 }
 
@@ -109,6 +113,15 @@ FOUR = {
 def test_four_ranks(four_ranks: Ranks, case: str) -> None:
     name, sizes = FOUR[case]
     check(four_ranks, name, **sizes)
+
+
+@pytest.mark.parametrize("sizes", [{"dp_shard": 2}, {"tp": 2}, {"pp": 2}], ids=str)
+def test_low_precision_is_near(two_ranks: Ranks, sizes: dict[str, int]) -> None:
+    outcome = two_ranks.run(train, SPECS["DENSE"], layout(precision="bfloat16", **sizes), True)[0]
+    expected = alone("DENSE", 2, True)
+    assert outcome.losses != expected.losses
+    torch.testing.assert_close(torch.tensor(outcome.losses), torch.tensor(expected.losses), rtol=5e-3, atol=0)
+    assert {weight.dtype for weight in outcome.weights.values()} == {torch.float32}
 
 
 def test_one_document_a_sequence(four_ranks: Ranks) -> None:

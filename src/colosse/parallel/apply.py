@@ -169,6 +169,7 @@ def build(
     Raises:
         UserError: float8 or compilation was asked for where it does not work.
     """
+    mesh.prepare(experts=spec.moe is not None)
     stages = layout.stage_layers(spec.num_layers)
     mine: dict[int, Transformer] = {}
     for number, layers in enumerate(stages):

@@ -47,6 +47,17 @@ class Mesh:
         self.stage_rank, self.data_rank = divmod(outer, layout.data_ranks)
         self._views: dict[tuple[tuple[str, int], ...], DeviceMesh] = {}
 
+    def prepare(self, *, experts: bool) -> None:
+        """Make all views, since to make one is collective: later, ranks ask for what their parts of the model need.
+
+        Args:
+            experts: whether the model has any.
+        """
+        for axis in ("pp", "dp_replicate", "fsdp", "cp", "tp"):
+            self.group(axis)
+        if experts and self.world_size > 1:
+            _ = self.folded, self.expert_fsdp
+
     @property
     def data_ranks(self) -> int:
         """Number of different shares of the batch."""
@@ -118,7 +129,7 @@ class Mesh:
         return view["dp_replicate", axis] if self.layout.dp_replicate > 1 else view[axis]
 
     def _view(self, **inner: int) -> DeviceMesh:
-        """The ranks as `pp, dp_replicate` and then `inner`. All ranks must ask for the same views in the same order."""
+        """The ranks as `pp, dp_replicate` and then `inner`."""
         sizes = {"pp": self.layout.pp, "dp_replicate": self.layout.dp_replicate, **inner}
         key = tuple(sizes.items())
         if key not in self._views:
