@@ -43,7 +43,7 @@ TOP_NGRAMS = {2: 0.20, 3: 0.18, 4: 0.16}
 DUPLICATE_NGRAMS = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 
 _STOP = {code: re.compile(rf"\b(?:{words.replace(' ', '|')})\b", re.IGNORECASE) for code, words in STOP_WORDS.items()}
-_TERMINAL = (".", "!", "?", '"', "'", "”", "»", "’")
+TERMINAL = (".", "!", "?", '"', "'", "”", "»", "’")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”»’)\]]*(?=\s|$)")
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]|\[réf\. nécessaire\]|\[modifier\]")
 _POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -91,7 +91,7 @@ def c4(text: str, language: str) -> str | Dropped:
             return Dropped(rule)
     kept = []
     for line in map(str.strip, _CITATION.sub("", text).split("\n")):
-        if not line.endswith(_TERMINAL) or line.endswith("...") or len(line.split(maxsplit=2)) < 3:
+        if not line.endswith(TERMINAL) or line.endswith("...") or len(line.split(maxsplit=2)) < 3:
             continue
         small = line.lower()
         if "javascript" not in small and not any(phrase in small for phrase in _POLICY):
@@ -108,7 +108,7 @@ def fineweb(text: str, language: str) -> str | Dropped:
     lines = [line.strip() for line in text.split("\n") if line and not line.isspace()]
     if not lines:
         return Dropped("line_punctuation", "no line")
-    punctuated = sum(line.endswith(_TERMINAL) for line in lines) / len(lines)
+    punctuated = sum(line.endswith(TERMINAL) for line in lines) / len(lines)
     if punctuated <= 0.12:
         return Dropped("line_punctuation", f"{punctuated:.2f}")
     duplicated = duplicate_shares(lines)[1]
