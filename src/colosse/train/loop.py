@@ -259,19 +259,24 @@ class Trainer:
     def _evaluate(self) -> None:
         self._read_metrics(behind=0)
         self.losses = self._evaluator.losses()
-        every = sum(self.losses.values(), Loss(0.0, 0, 0))
-        metrics: dict[str, float] = {"val_loss": every.per_token, "bpb": every.bpb}
-        for name, loss in self.losses.items():
-            metrics |= {f"val_loss.{name}": loss.per_token, f"bpb.{name}": loss.bpb}
         step = self.position.step
-        self._record.evaluation({"step": step, "tokens": self.position.tokens, **metrics})
-        each = ", ".join(f"{name} {loss.bpb:.3f}" for name, loss in self.losses.items()) if len(self.losses) > 1 else ""
-        text = f"step {step}: held-out loss {every.per_token:.4f}, {every.bpb:.4f} bits per byte"
-        self._record.event("evaluation", step, f"{text} ({each})" if each else text, **metrics)
+        if self.losses:  # a very small corpus may have nothing to hold out
+            self._tell_losses(step)
         for prompt, continued in self._sample():
             text = indent(prompt + continued, "  | ", lambda line: True)
             self._record.event("sample", step, text, prompt=prompt, sample=continued)
         self._restart_clock()
+
+    def _tell_losses(self, step: int) -> None:
+        every = sum(self.losses.values(), Loss(0.0, 0, 0))
+        metrics: dict[str, float] = {"val_loss": every.per_token, "bpb": every.bpb}
+        for name, loss in self.losses.items():
+            metrics |= {f"val_loss.{name}": loss.per_token, f"bpb.{name}": loss.bpb}
+        self._record.evaluation({"step": step, "tokens": self.position.tokens, **metrics})
+        text = f"step {step}: held-out loss {every.per_token:.4f}, {every.bpb:.4f} bits per byte"
+        if len(self.losses) > 1:
+            text += f" ({', '.join(f'{name} {loss.bpb:.3f}' for name, loss in self.losses.items())})"
+        self._record.event("evaluation", step, text, **metrics)
 
     def _checkpoint_time_has_come(self) -> bool:
         """By rank 0's clock, where checkpoints go by time."""
