@@ -30,7 +30,7 @@ def test_from_a_folder_to_documents(colosse: Colosse, corpus: Path, home: Path) 
     summary = json.loads(colosse("data", "stats", folder, "--json").stdout)
     assert summary["sources"][0]["train"]["tokens"] > 1000 and summary["folder"] == str(folder)
 
-    shown = colosse("data", "inspect", name, "--n", 2, "--split", "val")
+    shown = colosse("data", "inspect", name, "--count", 2, "--split", "val")
     assert shown.stdout.count("── corpus · ") == 2
     pieces = json.loads(colosse("data", "inspect", name, "-n", 1, "--tokens", "--json").stdout)
     assert pieces[0]["text"].count("|") >= pieces[0]["tokens"] - 1

@@ -101,7 +101,7 @@ def stats(
 def inspect(
     prepared: Prepared,
     source: Annotated[str, typer.Option(help="Only this source.", show_default=False)] = "",
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Documents of each source.")] = 3,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Documents of each source.")] = 3,
     split: Annotated[str, typer.Option(help="train or val.")] = "train",
     tokens: Annotated[bool, typer.Option("--tokens", help="Show where one token ends and the next begins.")] = False,
     dropped: Annotated[
@@ -118,7 +118,9 @@ def inspect(
     folder = _folder(prepared)
     manifest = read_manifest(folder)
     names = [manifest.source(source).name] if source else [s.name for s in manifest.sources]
-    found = _examples(manifest, names, dropped) if dropped else _documents(folder, manifest, names, split, n, tokens)
+    found = (
+        _examples(manifest, names, dropped) if dropped else _documents(folder, manifest, names, split, count, tokens)
+    )
     if json:
         print_json(list(found))
         return
