@@ -103,6 +103,19 @@ def test_parts_of_rows_meet_without_gap_or_overlap(rows: list[str], cuts: list[i
     assert found == rows
 
 
+def test_fields_put_together(tmp_path: Path) -> None:
+    rows = [{"en": "{fr} dog", "fr": "chien", "x": {"y": "z"}}, {"en": "cat"}]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pq.write_table(pa.Table.from_pylist(rows[:1]), tmp_path / "pairs.parquet")
+    for name, pattern, expected in (
+        ("pairs.jsonl", "{en}\n{fr} ({x.y})", ["{fr} dog\nchien (z)", "!"]),
+        ("pairs.parquet", "EN: {en} FR: {fr}", ["EN: {fr} dog FR: chien"]),
+    ):
+        assert texts(tmp_path / name, pattern) == expected
+    with pytest.raises(UnreadableError, match="no column 'de'"):
+        texts(tmp_path / "pairs.parquet", "{en} {de}")
+
+
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     table = pa.table({"text": [f"row {n}" for n in range(25)], "n": list(range(25)), "meta": [{"body": "b"}] * 25})

@@ -25,7 +25,8 @@ class SourceConfig(Config):
     subset: str = ""
     split: str = "train"
     text_field: str = "text"
-    """Field of the text in jsonl, parquet and hub rows; dotted for nested ones."""
+    """Field of the text in jsonl, parquet and hub rows; dotted for nested ones. Several are put together by naming them
+    in braces: `"{en}\\n\\n{fr}"`."""
     weight: Annotated[float, Field(ge=0)] = 0.0
     """Share of the training mixture, relative to the others; 0 for all: each in proportion to its tokens."""
     language: str = ""

@@ -29,11 +29,10 @@ def shards(source: SourceConfig) -> Iterator[tuple[int, int, int]]:
 
 def read(source: SourceConfig, number: int, count: int) -> Iterator[Document | UnreadableError]:
     """Documents of a shard, in order."""
-    field = source.text_field.split(".")
     rows = _stream(source.dataset, source.subset, source.split).shard(num_shards=count, index=number)
     try:
         for row, value in enumerate(rows):
-            found = document_of(value, field, f"{source.dataset}/{number}:{row}")
+            found = document_of(value, source.text_field, f"{source.dataset}/{number}:{row}")
             if isinstance(found, Document):
                 found.language = source.language
             yield found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ CODE = {
 }
 ROWS = {".jsonl", ".ndjson"}
 COMPRESSED = {".gz", ".zst"}
+IN_BRACES = re.compile(r"\{([^{}\s]+)\}")
 LONGEST = 32 << 20
 """Bytes of a text file that make one document at most: memory stays fixed whatever is thrown at it."""
 
@@ -73,7 +75,7 @@ def read(path: Path, name: str, field: str, start: int = 0, stop: int = 0) -> It
     Args:
         path: the file.
         name: what its documents are called.
-        field: where the text of a row is, dotted.
+        field: the source's `text_field`.
         start: first byte (`rows`) or row group (`parquet`) of the part that is wanted.
         stop: its end; 0 for all.
 
@@ -159,7 +161,6 @@ def _between_characters(data: bytes) -> int:
 
 def _rows(path: Path, name: str, field: str, start: int, stop: int) -> Iterator[Document | UnreadableError]:
     """Rows that begin in [start, stop): parts that meet share no row and miss none."""
-    parts = field.split(".")
     with _open(path) as file:
         place = 0
         if start:
@@ -178,41 +179,52 @@ def _rows(path: Path, name: str, field: str, start: int, stop: int) -> Iterator[
             except orjson.JSONDecodeError as error:
                 yield UnreadableError(f"{path}, row at byte {place - len(line)}: not JSON: {error}")
                 continue
-            yield document_of(value, parts, row)
+            yield document_of(value, field, row)
 
 
 def _parquet(path: Path, name: str, field: str, start: int, stop: int) -> Iterator[Document | UnreadableError]:
     import pyarrow
     import pyarrow.parquet
 
-    parts = field.split(".")
+    columns = sorted({part.split(".")[0] for part in fields_of(field)})
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        if parts[0] not in file.schema_arrow.names:
-            raise UnreadableError(
-                f"{path} has no column {parts[0]!r}", hint=f"text_field = one of: {', '.join(file.schema_arrow.names)}"
-            )
+        for column in columns:
+            if column not in file.schema_arrow.names:
+                raise UnreadableError(
+                    f"{path} has no column {column!r}",
+                    hint=f"text_field = one of: {', '.join(file.schema_arrow.names)}",
+                )
         groups = range(start, stop or file.num_row_groups)
         row = sum(file.metadata.row_group(group).num_rows for group in range(start))
-        for batch in file.iter_batches(batch_size=256, row_groups=list(groups), columns=[parts[0]]):
-            for value in batch.column(0).to_pylist():
-                yield document_of({parts[0]: value}, parts, f"{name}:{row}")
+        for batch in file.iter_batches(batch_size=256, row_groups=list(groups), columns=columns):
+            for value in batch.to_pylist():
+                yield document_of(value, field, f"{name}:{row}")
                 row += 1
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
         raise UnreadableError(f"{path} is not a parquet file, or a damaged one: {error}") from None
 
 
-def document_of(row: Any, field: list[str], name: str) -> Document | UnreadableError:
+def fields_of(field: str) -> list[str]:
+    """The fields that a source's `text_field` names: itself, or those in braces."""
+    return IN_BRACES.findall(field) or [field]
+
+
+def document_of(row: Any, field: str, name: str) -> Document | UnreadableError:
     """The text of a row (decoded JSON), or why there is none."""
-    value = row
-    for part in field:
-        if not isinstance(value, dict) or part not in value:
-            known = ", ".join(sorted(map(str, value))) if isinstance(value, dict) else type(value).__name__
-            return UnreadableError(
-                f"{name}: no field {'.'.join(field)!r}", hint=f"set the source's text_field; the row has: {known}"
-            )
-        value = value[part]
-    if not isinstance(value, str):
-        return UnreadableError(f"{name}: field {'.'.join(field)!r} is {type(value).__name__}, not text")
-    begin = value[:256].lstrip()[:14].lower()
-    return Document(value, name, html=begin.startswith(("<!doctype html", "<html")))
+    values: dict[str, str] = {}
+    for dotted in fields_of(field):
+        value = row
+        for part in dotted.split("."):
+            if not isinstance(value, dict) or part not in value:
+                known = ", ".join(sorted(map(str, value))) if isinstance(value, dict) else type(value).__name__
+                return UnreadableError(
+                    f"{name}: no field {dotted!r}", hint=f"set the source's text_field; the row has: {known}"
+                )
+            value = value[part]
+        if not isinstance(value, str):
+            return UnreadableError(f"{name}: field {dotted!r} is {type(value).__name__}, not text")
+        values[dotted] = value
+    text = values[field] if field in values else IN_BRACES.sub(lambda found: values[found[1]], field)
+    begin = text[:256].lstrip()[:14].lower()
+    return Document(text, name, html=begin.startswith(("<!doctype html", "<html")))
