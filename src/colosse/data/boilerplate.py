@@ -9,7 +9,7 @@ def main_text(html: str) -> str:
     By trafilatura (Barbaresi, "Trafilatura: a web scraping library", ACL 2021), with FineWeb's settings
     (arXiv:2406.17557, section 3.2).
     """
-    import trafilatura  # type: ignore[import-untyped]  # it has no stubs; slow to import, and few corpora have pages
+    import trafilatura
 
     found = trafilatura.extract(html, favor_precision=True, include_comments=False, deduplicate=True)
     return found or ""
