@@ -15,7 +15,7 @@ from tests.parallel import training  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-SPECS = {name: getattr(training, name) for name in ("DENSE", "MOE", "BIASED", "OLMO", "QWEN", "TIED")}
+SPECS = {name: getattr(training, name) for name in ("DENSE", "MOE", "BIASED", "OLMO", "QWEN", "SMALL", "TIED")}
 
 
 def layout(**sizes: object) -> Layout:
@@ -64,6 +64,7 @@ TWO = {
     "tp": ("DENSE", {"tp": 2}),
     "tp, norms over all heads": ("OLMO", {"tp": 2}),
     "tp, window and biases": ("QWEN", {"tp": 2}),
+    "tp, compiled": ("SMALL", {"tp": 2, "compile": "auto"}),
     "tp, tied": ("TIED", {"tp": 2}),
     "tp, experts": ("MOE", {"tp": 2}),
     "ep": ("MOE", {"dp_shard": 2, "ep": 2}),

@@ -30,6 +30,7 @@ MOE = DENSE.model_copy(
 BIASED = MOE.model_copy(update={"moe": MOE.moe.model_copy(update={"balance": "bias", "score": "sigmoid"})})
 OLMO = DENSE.model_copy(update={"qk_norm": "full", "norm_position": "post"})
 QWEN = DENSE.model_copy(update={"qk_norm": "none", "attention_bias": True, "sliding_window": 12, "num_kv_heads": 2})
+SMALL = DENSE.model_copy(update={"num_layers": 1})
 TIED = DENSE.model_copy(update={"tied_embeddings": True})
 
 

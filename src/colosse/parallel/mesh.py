@@ -160,7 +160,6 @@ def start(layout: Layout, *, device_type: str = "auto", timeout_s: float = 600.0
             # Checkpoints are gathered and written from CPU copies while the GPUs' group is busy.
             "gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl",
             timeout=datetime.timedelta(seconds=timeout_s),
-            device_id=None if device.type == "cpu" else device,
         )
     return Mesh(layout, device)
 

@@ -10,7 +10,6 @@ further data ranks, each with its own tokens (`Mesh.folded`), so that only weigh
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -52,10 +51,9 @@ def tensor_parallel(part: Transformer, mesh: Mesh) -> None:
             for name in ("q_norm", "k_norm"):
                 setattr(attention, name, CutNorm(attention.get_parameter(f"{name}.weight"), part.spec.norm_eps, spread))
     if part.embed is not None:
-        # FSDP warns that the embedding's result is a view, which nobody may change in place. Nobody does.
-        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view", category=UserWarning)
         by_vocabulary = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1))
         parallelize_module(part.embed, spread, by_vocabulary)
+        part.embed.register_forward_hook(_arrived)
     if part.norm is not None and part.head is not None:
         whole = PrepareModuleInput(
             input_layouts=(Shard(1), None), desired_input_layouts=(Replicate(), None), use_local_output=True
@@ -91,6 +89,11 @@ def _block_styles(qk_norm: str, block: nn.Module) -> dict[str, ParallelStyle]:
             "ffn.down": scattered,
         }
     return styles
+
+
+def _arrived(_module: nn.Module, _inputs: Any, out: Tensor) -> Tensor:
+    """A tensor of its own instead of a view that waits for the network: compiled blocks lose the gradient of such."""
+    return out.clone()
 
 
 def _cut(weight: Tensor, spread: DeviceMesh) -> nn.Parameter:
