@@ -58,6 +58,7 @@ def train(
     import os
     import sys
 
+    from colosse.core.process import SLEEPING_THREADS
     from colosse.train.recipe import load_recipe, resolve
 
     wanted = load_recipe(recipe, overrides or [])
@@ -67,6 +68,7 @@ def train(
         _show(wanted, resolved, json=json)
         return
     _need_torch()
+    os.environ.update(SLEEPING_THREADS | os.environ)
     from colosse.train.local import ranks_are_needed, run_ranks
 
     if ranks_are_needed(wanted.layout.world_size):

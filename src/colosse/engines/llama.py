@@ -40,9 +40,6 @@ PROMPT_CACHE_SHARE = 0.1
 MAX_PROMPT_CACHE_MIB = 8192
 CPU_BATCH, GPU_BATCH, EMBED_BATCH = 128, 1024, 2048
 SPECULATION = "ngram_simple"
-ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
-"""Threads that wait for each other sleep soon: spinning, the default, divides the speed by ten as soon as anything else
-wants one of the processors."""
 OVERHEAD_BYTES = 300 << 20
 """Program, scratch buffers, and the copy of some weights that is laid out for the processor."""
 

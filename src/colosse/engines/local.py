@@ -10,6 +10,7 @@ import aiohttp
 
 from colosse.core.errors import ColosseError, EngineError, UserError
 from colosse.core.machine import machine
+from colosse.core.process import SLEEPING_THREADS
 from colosse.core.settings import Settings
 from colosse.engines import llama, vllm
 from colosse.engines.endpoint import Breaker, Endpoint, Served
@@ -159,5 +160,5 @@ class LocalEngine:
         if self.task == "generate" and not info.num_layers:
             raise UserError(f"{self.model.path} holds no language model", code="corrupt_model")
         options = llama.choose(self.model.path, self.model.id, info, self._settings.engine, machine(), self.task)
-        command = Command(llama.argv(), stdin=options.line(), env=llama.ENVIRONMENT, key=options.key)
+        command = Command(llama.argv(), stdin=options.line(), env=SLEEPING_THREADS, key=options.key)
         return command, options.max_model_len, options.slots
