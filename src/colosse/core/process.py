@@ -20,8 +20,8 @@ from pathlib import Path
 
 POSIX = os.name == "posix"
 SLEEPING_THREADS = {"GOMP_SPINCOUNT": "1000"}
-"""Environment in which OpenMP's threads that wait for each other sleep soon: spinning, the default, divides the speed of
-engines and of training by ten as soon as anything else wants one of the processors. Read when OpenMP is loaded."""
+"""Environment in which OpenMP's threads that wait for each other sleep soon: spinning, the default, divides the speed
+of engines and of training by ten as soon as anything else wants one of the processors. Read when OpenMP is loaded."""
 
 
 async def spawn(
