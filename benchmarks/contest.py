@@ -27,6 +27,7 @@ from typing import Any
 
 NEVER = 1_000_000_000
 WARM_UP = 3
+"""Steps before the first turn: compilation, and what grows once."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def colosse(settings: Settings) -> None:
         """Holds the loop after a step until the next turn."""
 
         def __init__(self) -> None:
-            self._left, self._began = WARM_UP * settings.steps, 0.0
+            self._left, self._began = WARM_UP, 0.0
 
         def step(self, record: Mapping[str, Any]) -> None:
             self._left -= 1
@@ -191,7 +192,7 @@ def transformers(settings: Settings, *, compiled: bool) -> None:
             loss.item()
         return str(time.perf_counter() - began)
 
-    turn(WARM_UP * settings.steps)
+    turn(WARM_UP)
     serve(turn)
 
 

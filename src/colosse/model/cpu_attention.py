@@ -78,7 +78,7 @@ class _Attend(torch.autograd.Function):
             k_seen, v_seen = _rows(k[:, :end], kv_heads), _rows(v[:, :end], kv_heads)
             scores = torch.bmm(q_block, k_seen.mT).to(wide).view(batch, kv_heads, end - start, group, end)
             if mask is None:
-                order = torch.arange(end, device=q.device)
+                order = torch.arange(end, dtype=torch.int32, device=q.device)
                 later = order > order[start:end, None]
                 scores = scores.masked_fill(later[:, None], float("-inf"))
             else:

@@ -26,6 +26,7 @@ from colosse.train.evaluate import Evaluator, HeldOut, Sampler
 from colosse.train.folder import RunFolder, choose
 from colosse.train.live import View
 from colosse.train.loop import Trainer
+from colosse.train.memory import keep_freed_memory
 from colosse.train.peak import peak_flops
 from colosse.train.recipe import Recipe, Resolved, dump, resolve
 from colosse.train.record import FolderRecord, Record
@@ -85,6 +86,8 @@ def pretrain(
     with StopRequest() as stop, ExitStack() as cleanup:
         check_vocabulary(resolved, prepared)
         place = mesh.start(recipe.layout)
+        if place.device.type == "cpu":
+            keep_freed_memory()
         cleanup.callback(mesh.stop)
         folder = _first(place, partial(choose, recipe, runs_dir, resume=resume, new=new))
         cleanup.callback(folder.close)
