@@ -1,3 +1,5 @@
+"""How much memory training takes, and that it is kept."""
+
 from __future__ import annotations
 
 import resource
@@ -27,10 +29,10 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def test_memory_is_that_of_the_process() -> None:
+def test_a_processor_says_what_the_process_holds() -> None:
     before = memory_in_use(torch.device("cpu"))
-    held = torch.ones(2**24)
-    assert memory_in_use(torch.device("cpu")) - before > 0.5 * held.nbytes
+    held = torch.ones(16 << 20)
+    assert memory_in_use(torch.device("cpu")) - before > 0.9 * held.nbytes
 
 
 def test_freed_memory_is_used_again() -> None:
