@@ -82,7 +82,12 @@ class Contestant:
         command = [sys.executable, "-m", "benchmarks.contest", name, json.dumps(asdict(settings))]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=SLEEPING_THREADS | os.environ,  # as `colosse train` does; the others gain as much
             )
         self._expect("ready")
 
