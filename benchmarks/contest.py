@@ -15,6 +15,7 @@ disturbs it disturbs all.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from colosse.core.process import SLEEPING_THREADS
 
 NEVER = 1_000_000_000
 WARM_UP = 3
