@@ -40,10 +40,10 @@ def test_each_is_told_who_it_is(tmp_path: Path) -> None:
 
 def test_one_that_fails_takes_the_others_with_it(tmp_path: Path) -> None:
     code = "import os, time\nif os.environ['RANK'] == '1': raise SystemExit(7)\ntime.sleep(600)"
-    began = time.monotonic()
+    began, before = time.monotonic(), set(psutil.Process().children())
     assert run_ranks(python(code), 2) == 7
     assert time.monotonic() - began < 100
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before
 
 
 def test_sigterm_is_passed_on(tmp_path: Path) -> None:
