@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from colosse.core.config import load
 from colosse.core.errors import NotFoundError, UserError
-from colosse.spec import counts, presets
+from colosse.spec import counts, presets, scaling
 from colosse.spec.layout import Layout
 from colosse.spec.model import ModelSpec, MoESpec, RopeScaling
 from colosse.spec.presets import ModelChoice
@@ -57,9 +57,11 @@ def test_the_dial_derives_a_shape() -> None:
 MISTAKES = [
     ({"model.prset": "5m"}, ["model.prset", "did you mean 'preset'?"]),
     ({"model.preset": "5mm"}, ["unknown preset '5mm'", "did you mean '5m'?"]),
-    ({"model.preset": "5m", "model.depth": "4"}, ["preset '5m' and depth 4"]),
+    ({"model.preset": "5m", "model.depth": "4"}, ["preset 5m and depth 4"]),
+    ({"model.flops": "1e18", "model.depth": "4"}, ["depth 4 and flops 1e+18 both"]),
+    ({"model.tokens": "many"}, ["tokens 'many' is not a number above 0"]),
     ({"model.depth": "deep"}, ["depth 'deep' is not a number of layers"]),
-    ({"model.max_seq_len": "4"}, ["no model", "preset, depth"]),
+    ({"model.max_seq_len": "4"}, ["no model", "preset, depth, flops, tokens"]),
     ({"model.preset": "5m", "model.num_layers": "0"}, ["model.num_layers", "greater than or equal to 1"]),
     ({"model.preset": "5m", "model.num_layers": "four"}, ["model.num_layers", "integer"]),
     ({"model.preset": "5m", "model.num_kv_heads": "3"}, ["num_heads 4 is not a multiple of num_kv_heads 3"]),
@@ -104,3 +106,12 @@ def test_every_preset_is_in_the_documentation_with_its_counts(name: str) -> None
 @pytest.mark.parametrize("model", [ModelChoice, MoESpec, RopeScaling, Layout])
 def test_every_field_is_in_the_documentation(model: type[BaseModel]) -> None:
     assert [name for name in model.model_fields if f"`{name}`" not in DOCS] == []
+
+
+def test_a_budget_makes_a_compute_optimal_model() -> None:
+    by_flops = ModelChoice.model_validate({"flops": "1e18"})
+    best = scaling.compute_optimal(flops=1e18)
+    assert by_flops.num_layers == scaling.depth_for(best.params)
+    assert ModelChoice.model_validate({"tokens": best.tokens}).spec == by_flops.spec
+    assert ModelChoice.model_validate(by_flops.model_dump()).spec == by_flops.spec
+    assert ModelChoice.model_validate({"flops": 1e18, "vocab_size": 4096}).vocab_size == 4096

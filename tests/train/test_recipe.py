@@ -117,3 +117,10 @@ def test_the_laptop_recipe_runs_as_it_is() -> None:
     path = Path(__file__).parents[2] / "recipes" / "laptop.toml"
     numbers = resolve(load_recipe(path))
     assert 1e6 < numbers.params.total < 1e7 and numbers.total_flops < 1e14
+
+
+def test_a_budget_of_flops_is_used_up() -> None:
+    numbers = resolve(Recipe.model_validate({"name": "budget", "model": {"flops": 1e17}}))
+    assert numbers.total_flops == pytest.approx(1e17, rel=0.01)
+    numbers = resolve(Recipe.model_validate({"name": "budget", "model": {"tokens": 3e8}}))
+    assert numbers.total_tokens == pytest.approx(3e8, rel=0.01)

@@ -40,6 +40,10 @@ class ModelChoice(ModelSpec):
     """Name in `presets.toml`."""
     depth: Annotated[int, Field(ge=0)] = 0
     """One dial: the number of layers, from which `scaling.shape` derives the rest; 0: not used."""
+    flops: Annotated[float, Field(ge=0)] = 0.0
+    """The dial as a budget: FLOPs of the training, to which `scaling.compute_optimal` fits a depth; 0: not used."""
+    tokens: Annotated[float, Field(ge=0)] = 0.0
+    """The dial as a budget of training tokens, likewise; 0: not used."""
 
     @model_validator(mode="before")
     @classmethod
@@ -49,8 +53,13 @@ class ModelChoice(ModelSpec):
         name, depth = data.get("preset", ""), whole(data.get("depth", 0))
         if depth is None or depth < 0:
             raise ValueError(f"depth {data['depth']!r} is not a number of layers")
-        if name and depth:
-            raise ValueError(f"preset {name!r} and depth {depth} both say what the model is: give one")
+        budget = {key: _positive(key, data[key]) for key in ("flops", "tokens") if data.get(key)}
+        said = [f"{key} {value}" for key, value in ({"preset": name, "depth": depth} | budget).items() if value]
+        if len(said) > 1:
+            raise ValueError(f"{' and '.join(said)} both say what the model is: give one")
+        if budget:
+            best = scaling.compute_optimal(flops=budget.get("flops", 0), tokens=budget.get("tokens", 0))
+            depth = scaling.depth_for(best.params)
         if name:
             if name not in _tables():
                 raise ValueError(f"unknown preset {name!r}: {nearest(str(name), _tables())}")
@@ -59,7 +68,8 @@ class ModelChoice(ModelSpec):
             base = scaling.shape(depth)
         elif not data.keys() & {"dim", "num_layers", "num_heads"}:
             raise ValueError(
-                "it says no model: set preset, depth, or dim, num_layers, num_heads, ffn_dim and vocab_size"
+                "it says no model: set preset, depth, flops, tokens, or "
+                "dim, num_layers, num_heads, ffn_dim and vocab_size"
             )
         else:
             return data
@@ -90,6 +100,17 @@ def preset(name: str) -> Preset:
 @cache
 def _tables() -> dict[str, dict[str, Any]]:
     return tomllib.loads(resources.files(__package__).joinpath("presets.toml").read_text(encoding="utf-8"))
+
+
+def _positive(key: str, value: Any) -> float:
+    """A budget that may still be the text of an override."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{key} {value!r} is not a number above 0")
+    return number
 
 
 def _plain(spec: ModelSpec) -> ModelSpec:

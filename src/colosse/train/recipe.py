@@ -30,7 +30,7 @@ class TrainConfig(Config):
     tokens_per_step: Annotated[int, Field(ge=0)] = 0
     """Tokens of one optimiser step over all ranks, a multiple of seq_len; 0: by scaling law."""
     total_tokens: Annotated[int, Field(ge=0)] = 0
-    """0: tokens_per_param."""
+    """0: the model's budget if it was chosen by one, else tokens_per_param."""
     tokens_per_param: Positive = 20.0
     """Training tokens per parameter without embeddings (20: Chinchilla, arXiv:2203.15556)."""
     steps: Annotated[int, Field(ge=0)] = 0
@@ -213,7 +213,8 @@ def resolve(recipe: Recipe) -> Resolved:
     work = flops(spec, [train.seq_len])
     per_token = work.train / train.seq_len
     law_per_token = (work.train - 3 * work.head) / train.seq_len  # the laws count without embeddings and head
-    tokens = train.total_tokens or round(train.tokens_per_param * counted.active_non_embedding)
+    budget = recipe.model.tokens or recipe.model.flops / per_token
+    tokens = train.total_tokens or round(budget or train.tokens_per_param * counted.active_non_embedding)
     per_step = train.tokens_per_step or _lawful_batch(law_per_token * tokens, recipe)
     if per_step % train.seq_len:
         near = max(1, round(per_step / train.seq_len)) * train.seq_len
