@@ -62,6 +62,7 @@ class Transformer(nn.Module):
 
     def __init__(self, spec: ModelSpec, *, layers: range | None = None, first: bool = True, last: bool = True) -> None:
         super().__init__()
+        spec.check_trainable()
         self.spec = spec
         self.rope = Rope(spec)
         self.sequence_parts = 1

@@ -62,20 +62,34 @@ class Params:
         return Params(*map(operator.add, astuple(self), astuple(other)))
 
 
+def projection_params(spec: ModelSpec) -> int:
+    """Weights of one layer's query, key, value and output projections, biases not counted."""
+    if spec.mla is None:
+        return spec.dim * 2 * (spec.query_dim + spec.num_kv_heads * spec.head_dim)
+    mla = spec.mla
+    query = spec.dim * mla.q_rank + mla.q_rank * spec.query_dim if mla.q_rank else spec.dim * spec.query_dim
+    down = spec.dim * (mla.kv_rank + mla.qk_rope_dim)
+    up = mla.kv_rank * spec.num_heads * (mla.qk_nope_dim + mla.v_dim)
+    return query + down + up + spec.value_dim * spec.dim
+
+
 def layer_params(spec: ModelSpec, layer: int) -> Params:
     """Parameters of layer `layer`, from 0."""
     query, key = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
     qk_norm = {"none": 0, "head": 2 * spec.head_dim, "full": query + key}[spec.qk_norm]
     bias = query + 2 * key if spec.attention_bias else 0
-    attention = Params(attention=spec.dim * (2 * query + 2 * key) + bias, norms=2 * spec.dim + qk_norm)
+    if spec.mla:
+        qk_norm = spec.mla.q_rank + spec.mla.kv_rank
+    attention = Params(attention=projection_params(spec) + bias, norms=2 * spec.dim + qk_norm)
+    matrices = 3 if spec.gated else 2
     if spec.moe is None or not spec.is_moe_layer(layer):
-        return attention + Params(ffn=3 * spec.dim * spec.ffn_dim)
-    expert = 3 * spec.dim * spec.moe.ffn_dim
+        return attention + Params(ffn=matrices * spec.dim * spec.ffn_dim)
+    expert = matrices * spec.dim * spec.moe.ffn_dim
     return attention + Params(
         router=spec.dim * spec.moe.num_experts,
         experts=expert * spec.moe.num_experts,
         idle=expert * (spec.moe.num_experts - spec.moe.top_k_experts),
-        shared=3 * spec.dim * spec.moe.shared_ffn_dim,
+        shared=matrices * spec.dim * spec.moe.shared_ffn_dim,
     )
 
 
@@ -148,8 +162,9 @@ def flops(spec: ModelSpec, documents: Sequence[int]) -> Flops:
             sequence that is one document.
     """
     tokens = sum(documents)
-    pairs = sum(attended_pairs(length, spec.sliding_window) for length in documents)
-    query, key = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
+    windowed = spec.windowed_layers
+    pairs = windowed * sum(attended_pairs(length, spec.sliding_window) for length in documents)
+    pairs += (spec.num_layers - windowed) * sum(attended_pairs(length) for length in documents)
     moe_layers = sum(spec.is_moe_layer(layer) for layer in range(spec.num_layers))
     width = (spec.num_layers - moe_layers) * spec.ffn_dim
     experts = 0
@@ -157,9 +172,9 @@ def flops(spec: ModelSpec, documents: Sequence[int]) -> Flops:
         width += moe_layers * (spec.moe.top_k_experts * spec.moe.ffn_dim + spec.moe.shared_ffn_dim)
         experts = spec.moe.num_experts
     return Flops(
-        projections=2 * tokens * spec.num_layers * spec.dim * (2 * query + 2 * key),
-        attention=4 * pairs * spec.num_layers * query,
-        ffn=2 * tokens * 3 * spec.dim * width,
+        projections=2 * tokens * spec.num_layers * projection_params(spec),
+        attention=2 * pairs * (spec.query_dim + spec.value_dim),
+        ffn=2 * tokens * (3 if spec.gated else 2) * spec.dim * width,
         router=2 * tokens * moe_layers * spec.dim * experts,
         head=2 * tokens * spec.dim * spec.vocab_size,
     )
@@ -191,5 +206,7 @@ def hfu(spec: ModelSpec, layout: Layout, seq_len: int, tokens_per_second_per_gpu
 
 def kv_cache_bytes(spec: ModelSpec, tokens: int, *, bytes_per_value: float = 2) -> float:
     """Bytes of keys and values that a server keeps for one sequence of `tokens` tokens; a window keeps its own only."""
-    kept = min(tokens, spec.sliding_window) if spec.sliding_window else tokens
-    return 2 * spec.num_layers * spec.num_kv_heads * spec.head_dim * bytes_per_value * kept
+    windowed = spec.windowed_layers
+    kept = windowed * min(tokens, spec.sliding_window) + (spec.num_layers - windowed) * tokens
+    width = spec.mla.kv_rank + spec.mla.qk_rope_dim if spec.mla else 2 * spec.num_kv_heads * spec.head_dim
+    return width * bytes_per_value * kept

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from colosse.core.config import Config
+from colosse.core.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -73,6 +74,24 @@ class MoESpec(Config):
         return self
 
 
+class MLASpec(Config):
+    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): queries, keys and values through narrow latents.
+
+    `ModelSpec.num_heads` are its heads; `head_dim` and `num_kv_heads` are not used.
+    """
+
+    q_rank: CountOrNone
+    """Width of the queries' latent; 0: queries are projected at once (DeepSeek-V2-Lite)."""
+    kv_rank: Count
+    """Width of the latent that keys and values share, and that a server keeps."""
+    qk_nope_dim: Count
+    """Dimensions of a head's query and key without positions."""
+    qk_rope_dim: Count
+    """Dimensions with rotary positions; the key's are shared by all heads."""
+    v_dim: Count
+    """Dimensions of a head's value."""
+
+
 class ModelSpec(Config):
     """A decoder-only transformer of the Llama / Mistral / Qwen / SmolLM / OLMo 2 / Mixtral kind."""
 
@@ -84,7 +103,9 @@ class ModelSpec(Config):
     head_dim: CountOrNone = 0
     """0: `dim / num_heads`."""
     ffn_dim: Count
-    """Inner width of the SwiGLU block of dense layers."""
+    """Inner width of the feed-forward block of dense layers."""
+    gated: bool = True
+    """Whether feed-forward blocks have a gate (SwiGLU: three matrices) or not (GELU as in GPT-3: two)."""
     vocab_size: Count
     max_seq_len: Count = 2048
     """Positions that the model is meant for; does not limit what it computes."""
@@ -100,6 +121,9 @@ class ModelSpec(Config):
     """Whether the norms stand before attention and feed-forward, or after them inside the residual branch (OLMo 2)."""
     sliding_window: CountOrNone = 0
     """Tokens that a token sees, itself included; 0: all before it."""
+    full_attention_every: CountOrNone = 0
+    """With a window: every how many layers one sees everything (gpt-oss: 2, Gemma 3: 6); 0: none does."""
+    mla: MLASpec | None = None
     moe: MoESpec | None = None
 
     @model_validator(mode="before")
@@ -121,6 +145,8 @@ class ModelSpec(Config):
     def _heads_fit(self) -> ModelSpec:
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if self.full_attention_every and not self.sliding_window:
+            raise ValueError("full_attention_every needs sliding_window")
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd: rotary positions need pairs")
         if self.moe and self.moe.num_dense_layers >= self.num_layers:
@@ -128,6 +154,38 @@ class ModelSpec(Config):
                 f"moe.num_dense_layers {self.moe.num_dense_layers} leaves no layer with experts of {self.num_layers}"
             )
         return self
+
+    def check_trainable(self) -> None:
+        """Refuse what can be planned and counted, but not yet built and trained.
+
+        Raises:
+            UserError: names the setting.
+        """
+        planned_only = {"mla": self.mla is not None, "gated = false": not self.gated}
+        planned_only["full_attention_every"] = self.full_attention_every > 0
+        for name, used in planned_only.items():
+            if used:
+                raise UserError(
+                    f"model.{name} can be planned, but the trainer cannot build it yet",
+                    hint="train a model without it; `colosse plan` works with it",
+                )
+
+    @property
+    def query_dim(self) -> int:
+        """Width of all queries together."""
+        return self.num_heads * (self.mla.qk_nope_dim + self.mla.qk_rope_dim if self.mla else self.head_dim)
+
+    @property
+    def value_dim(self) -> int:
+        """Width of all heads' results together, which the output projection reads."""
+        return self.num_heads * (self.mla.v_dim if self.mla else self.head_dim)
+
+    @property
+    def windowed_layers(self) -> int:
+        """Layers whose attention is limited to `sliding_window`."""
+        if not self.sliding_window:
+            return 0
+        return self.num_layers - (self.num_layers // self.full_attention_every if self.full_attention_every else 0)
 
     def is_moe_layer(self, layer: int) -> bool:
         """Whether layer `layer`, from 0, has experts."""
