@@ -36,7 +36,13 @@ class StageMemory:
     def total(self) -> float:
         """All of it."""
         return (
-            self.weights + self.gradients + self.optimizer + self.gathered + self.activations + self.logits + self.workspace
+            self.weights
+            + self.gradients
+            + self.optimizer
+            + self.gathered
+            + self.activations
+            + self.logits
+            + self.workspace
         )
 
 

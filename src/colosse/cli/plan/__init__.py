@@ -1,0 +1,12 @@
+"""`colosse plan`: what a cluster will do, before anybody pays for it. One module a verb, importing lazily."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
+
+
+@app.callback()
+def _root() -> None:
+    """Plan a training run or a fleet: fit, speed, layout, failures, the bill."""
