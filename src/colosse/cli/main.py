@@ -17,6 +17,7 @@ from colosse.cli import (
     export,
     keys,
     models,
+    plan,
     runs,
     serve,
     summarize,
@@ -43,6 +44,7 @@ app.add_typer(code.app, name="code")
 app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.add_typer(plan.app, name="plan")
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")

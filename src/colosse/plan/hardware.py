@@ -17,7 +17,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 PRECISIONS = ("float32", "float16", "bfloat16", "float8", "mxfp8", "nvfp4")
-"""Precisions of matrix products. `mxfp8` is float8 with a scale per 32 values, in hardware; `float8` has coarser ones."""
+"""Precisions of matrix products. `mxfp8` is float8 with a scale for every 32 values; `float8` has coarser ones."""
 
 
 class Gpu(Config):
@@ -41,7 +41,7 @@ class Gpu(Config):
     """1e9 bytes."""
     memory_gb_per_s: Positive
     link_gb_per_s: NotNegative
-    """To its neighbours in the same scale-up domain (NVLink, xGMI, ICI), all links together, one direction; 0: PCIe only."""
+    """To its neighbours in the same scale-up domain (NVLink, xGMI, ICI), all links together, one way; 0: PCIe only."""
     domain: Count = 1
     """GPUs that the scale-up links join, where the node does not say otherwise."""
     in_network_reduction: bool = False

@@ -18,8 +18,8 @@ class Software(Config):
     """What the training program does that changes time and memory. The defaults are Colosse's own trainer."""
 
     zero: Literal[0, 1, 2, 3] | None = None
-    """What data ranks of `dp_shard` share: nothing, optimiser state, gradients too, weights too. None: as the layout says
-    (3, or 2 with `reshard_after_forward = false`)."""
+    """What data ranks of `dp_shard` share: nothing, optimiser state, gradients too, weights too. None: as the layout
+    says (3, or 2 with `reshard_after_forward = false`)."""
     precision: Literal["", "float32", "float16", "bfloat16", "float8", "mxfp8", "nvfp4"] = ""
     """Of matrix products; empty: the layout's."""
     flash_attention: bool = True

@@ -30,8 +30,8 @@ OFFLOADED_PRECISIONS = ("float8", "mxfp8", "nvfp4")
 class Points:
     """Columns by name, each of one float per row. `points.dim` is the column `dim`.
 
-    Model: dim, layers, vocab, heads, head_dim, query (width of all queries), key (of all keys), value_out (of all heads'
-    results), proj_params (of one layer's projections), mla (0 or 1), q_rank, kv_rank, rope_dim, nope_dim, v_dim,
+    Model: dim, layers, vocab, heads, head_dim, query (width of all queries), key (of all keys), value_out (of all
+    heads' results), proj_params (of one layer's projections), mla (0 or 1), q_rank, kv_rank, rope_dim, nope_dim, v_dim,
     matrices (3 with a gate, else 2), ffn, moe_layers, experts, top_k, expert_ffn, shared_ffn, tied, windowed_layers,
     window.
     Layout: pp, dp_replicate, dp_shard, cp, tp, ep, micro_batch, stages_per_rank, schedule and recompute (indices into
