@@ -70,7 +70,7 @@ class Estimate:
     breakdown: dict[str, float]
     """Seconds of the step by what the slowest pipeline place spends them on; they add up to `step_s.value`. Keys, in
     order: products, attention, memory_bound, recomputation, launches, tensor_parallel, context_parallel,
-    expert_parallel, pipeline_bubble, pipeline_transfer, data_parallel, optimizer, stragglers, fixed. (Zero where there is none.)"""
+    expert_parallel, pipeline_bubble, pipeline_transfer, data_parallel, optimizer, stragglers, fixed."""
     model_flops: float
     """Of a step over all GPUs, our convention (causal attention once, no recomputation)."""
     mfu: float
