@@ -24,6 +24,8 @@ class Software(Config):
     """Of matrix products; empty: the layout's."""
     flash_attention: bool = True
     """One kernel that never writes the scores; without it they go to memory and back."""
+    tuned_attention: bool = True
+    """Whether that kernel is written for the GPU's own generation (FlashAttention-3, cuDNN) or for an older one."""
     fusion: Literal["none", "kernels", "compiled"] = "compiled"
     """How operations between the products are joined: each alone, by hand-written kernels, by a compiler."""
     cuda_graphs: bool = False
