@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from colosse.train.live import LineView, LiveView, duration, sparkline, summary, watching
+from colosse.train.live import LineView, LiveView, sparkline, summary, watching
 
 
 def record(step: int, loss: float = 2.5, **more: Any) -> dict[str, Any]:
@@ -61,14 +61,6 @@ def test_sparkline() -> None:
     assert sparkline([1.0, 2.0, 3.0], 10) == "▁▅█"
     assert len(sparkline(list(range(1000)), 40)) == 40
     assert sparkline([1.0, math.nan, 2.0], 3) == "▁ █"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59, "59 s"), (125, "2 min 5 s"), (12_000, "3 h 20 min"), (200_000, "2 d 7 h")],
-)
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_summary_without_a_peak() -> None:

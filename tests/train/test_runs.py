@@ -10,7 +10,6 @@ import pytest
 
 from colosse.core.errors import NotFoundError, UserError
 from colosse.train.manifest import FileEntry, Manifest, folder_of, seal
-from colosse.train.numbers import ago, big, count, share, short, time_of
 from colosse.train.runs import Run, brief, differences, find_run, list_runs, summarize
 from colosse.train.textplot import plot
 from tests.train.folders import evaluation_row, make_run, step_row, write_lines
@@ -133,22 +132,6 @@ def test_a_run_that_has_said_nothing_is_no_error(tmp_path: Path) -> None:
 def test_differences_of_recipes(tmp_path: Path) -> None:
     runs = [Run(make_run(tmp_path, "a-1")), Run(make_run(tmp_path, "b-1", lr=0.01, seed=4))]
     assert differences(runs) == {"seed": [0, 4], "optimizer.lr": [0.003, 0.01]}
-
-
-def test_numbers_as_people_read_them() -> None:
-    assert [big(value) for value in (None, 12, 2048, 8.03e9)] == ["", "12", "2.05 k", "8.03 B"]
-    assert (count(1234567), short(2.3456), share(0.415), time_of(None), time_of(12)) == (
-        "1 234 567",
-        "2.346",
-        "41.5 %",
-        "",
-        "12 s",
-    )
-    assert (ago(""), ago("1999-01-01T00:00:00").endswith(" d ago"), ago(datetime.now(UTC).isoformat())) == (
-        "",
-        True,
-        "just now",
-    )
 
 
 def test_a_curve_in_dots_goes_from_its_first_to_its_last_value() -> None:

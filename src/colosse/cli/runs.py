@@ -32,7 +32,7 @@ def list_runs(runs_dir: RunsDir = None, json: JsonFlag = False) -> None:
     """Show all train runs, the one that was heard of last first."""
     from shutil import get_terminal_size
 
-    from colosse.train.numbers import ago, big, count, short
+    from colosse.core.numbers import ago, big, count, short
     from colosse.train.runs import brief
     from colosse.train.runs import list_runs as found
 
@@ -102,8 +102,8 @@ def compare(
 ) -> None:
     """Show train runs side by side, and where their recipes differ."""
     from colosse.core.errors import UserError
+    from colosse.core.numbers import big, count, short, time_of
     from colosse.train.live import sparkline
-    from colosse.train.numbers import big, count, short, time_of
     from colosse.train.report import write_comparison
     from colosse.train.runs import differences, find_run, summarize
 
@@ -152,7 +152,7 @@ def _fields(summary: Summary) -> dict[str, Any]:
 def _lines(run: Run, summary: Summary) -> list[tuple[str, str]]:
     """What `show` says first: a word and its value."""
     from colosse.core.files import format_bytes
-    from colosse.train.numbers import ago, big, count, share, short, time_of
+    from colosse.core.numbers import ago, big, count, share, short, time_of
 
     recipe = run.recipe
     waits = (("data", summary.data_wait), ("checkpoints", summary.checkpoint_stall))
@@ -231,6 +231,6 @@ def _state(state: str) -> Text:
 
 
 def _steps(step: int, total: int) -> str:
-    from colosse.train.numbers import count
+    from colosse.core.numbers import count
 
     return f"{count(step)}/{count(total)}" if total else count(step)

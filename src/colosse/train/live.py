@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
+from colosse.core.numbers import duration
 from colosse.core.progress import LOG_INTERVAL_S
 
 if TYPE_CHECKING:
@@ -154,13 +155,3 @@ def sparkline(values: Sequence[float], width: int) -> str:
     low, high = min(known, default=0.0), max(known, default=0.0)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((mean - low) * scale)] if abs(mean) < float("inf") else " " for mean in means)
-
-
-def duration(seconds: float) -> str:
-    """`3 h 20 min`, `2 min 5 s`, `12 s`."""
-    whole = round(seconds)
-    if whole >= 86400:
-        return f"{whole // 86400} d {whole % 86400 // 3600} h"
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"

@@ -1,23 +1,21 @@
 """The report of a train run: one HTML file that needs nothing but a browser, and a page that compares several.
 
-Everything is drawn into the file: no network, no fonts, no library; `report.css` and `report.js` are put inside. It is
-readable without scripts, on a phone, in the dark and on paper. Free of torch.
+Everything is drawn into the file (`core/page.py`), `report.css` too. Free of torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from colosse import __version__
+from colosse.core.chart import COLORS, Chart, Series, render, write
 from colosse.core.errors import NotFoundError
 from colosse.core.files import format_bytes, write_atomic
-from colosse.train.chart import COLORS, Chart, Series, render, write
-from colosse.train.numbers import big, count, share, short, time_of
+from colosse.core.numbers import big, count, share, short, time_of
+from colosse.core.page import fact_groups, head, page, stats
 from colosse.train.recipe import resolve
 from colosse.train.runs import Run, Summary, differences, summarize
 
@@ -57,11 +55,11 @@ def _report(run: Run) -> str:
     if summary.message:
         lead = f"{lead} {summary.message}".strip()
     body = [
-        _head("train run", run.name, summary.state, lead),
-        _stats(_headline(summary)),
+        head("train run", run.name, summary.state, lead),
+        stats(_headline(summary)),
         f'<div class="charts">{"".join(map(render, charts(run)))}</div>',
         _samples(run),
-        f'<h2>Facts</h2><div class="facts">{"".join(_fact_group(*group) for group in _facts(run, summary))}</div>',
+        f"<h2>Facts</h2>{fact_groups(_facts(run, summary))}",
         _diary(run),
     ]
     if run.recipe_text:
@@ -73,7 +71,7 @@ def _comparison(runs: Sequence[Run]) -> str:
     summaries = [summarize(run) for run in runs]
     title = f"{len(runs)} train runs"
     body = [
-        _head("comparison", title, "", ""),
+        head("comparison", title),
         _table_of_runs(summaries),
         f'<div class="charts shared">{"".join(map(render, comparison_charts(runs)))}</div>',
     ]
@@ -246,7 +244,7 @@ def _samples(run: Run) -> str:
     for event in run.events:
         if event.get("event") == "sample":
             prompt, written = escape(str(event.get("prompt", ""))), escape(str(event.get("sample", "")))
-            text = f'<div class="sample"><pre><b>{prompt}</b>{written}</pre></div>'
+            text = f'<div class="panel sample"><pre><b>{prompt}</b>{written}</pre></div>'
             by_step.setdefault(int(event.get("step", 0)), []).append(text)
     if not by_step:
         return ""
@@ -299,36 +297,9 @@ def _cell(title: str, values: Sequence[Any], index: int, show: Any) -> str:
     return f'<td class="number{" best" if lowest else ""}">{show(values[index])}</td>'
 
 
-def _head(over: str, title: str, state: str, lead: str) -> str:
-    chip = f'<span class="state {escape(state)}">{escape(state)}</span>' if state else ""
-    text = f'<p class="lead">{escape(lead)}</p>' if lead else ""
-    return f'<p class="over">Colosse {over}</p><div class="title"><h1>{escape(title)}</h1>{chip}</div>{text}'
-
-
-def _stats(facts: Facts) -> str:
-    return f'<dl class="stats">{_pairs(facts)}</dl>' if facts else ""
-
-
-def _fact_group(title: str, facts: Iterable[tuple[str, str]]) -> str:
-    return f"<section><h3>{title}</h3><dl>{_pairs(facts)}</dl></section>"
-
-
-def _pairs(facts: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts if value)
-
-
 def _page(title: str, body: Iterable[str]) -> str:
-    here = resources.files("colosse.train")
-    style, script = ((here / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>{''.join(body)}"
-        f"<footer>Made by Colosse {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC</footer></main>"
-        f"<script>{script}</script></body></html>\n"
-    )
+    style = (resources.files("colosse.train") / "report.css").read_text(encoding="utf-8")
+    return page(title, body, style=style)
 
 
 def _moment(text: str) -> str:

@@ -1,7 +1,7 @@
 """Charts of a report: SVG that stretches to any width, with its numbers beside it for whoever points at it.
 
 The drawing is stretched, so lines keep their width by `vector-effect` and every word is HTML, placed in per cent. All
-is drawn here; the page's script (`report.js`) only reads the numbers out. Free of torch.
+is drawn here; the page's script (`chart.js`) only reads the numbers out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Literal
 
 from colosse.core.files import format_bytes
+from colosse.core.numbers import dollars
 
 POINTS = 480
 """Of a longer series so many means are drawn, with the smallest and largest behind them."""
@@ -22,15 +23,17 @@ LOG_RATIO = 3
 """Of the largest to the smallest value, from which a logarithmic axis shows more than a plain one."""
 SIZE = 1000
 """Side of the drawing in its own units."""
+X_NAMES = 8
+"""Most values that a logarithmic axis of steps names."""
 COLORS = 6
-"""Series colours of `report.css`; after them they come again."""
+"""Series colours of `page.css`; after them they come again."""
 
-Kind = Literal["number", "percent", "bytes", "seconds"]
+Kind = Literal["number", "percent", "bytes", "seconds", "dollars"]
 
 
 @dataclass(frozen=True)
 class Series:
-    """Numbers by step.
+    """Numbers by step, or by another whole number.
 
     Attributes:
         name: in the legend.
@@ -60,6 +63,8 @@ class Chart:
         zero: whether the axis begins at nought.
         log: a logarithmic axis, where the values allow it and are far enough apart.
         wide: takes the whole width of the page.
+        x: what `xs` are, in front of one of them.
+        log_x: a logarithmic axis of them, from the smallest on, which names those that there are.
     """
 
     title: str
@@ -69,6 +74,8 @@ class Chart:
     zero: bool = False
     log: bool = False
     wide: bool = False
+    x: str = "step"
+    log_x: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ def render(chart: Chart) -> str:
     if not series:
         return ""
     drawn = [_thin(each) for each in series]
-    x = _Axis(0.0, max(each.xs[-1] for each in series))
+    first = min(each.xs[0] for each in series) if chart.log_x else 0.0
+    x = _Axis(first, max(each.xs[-1] for each in series), chart.log_x)
     y = _y_axis(chart, drawn)
     ticks = round_values(y.low, y.high, log=y.log)
     lines = "".join(f'<path class="grid" d="M0 {_down(y, tick)}H{SIZE}"/>' for tick in ticks)
@@ -99,9 +107,8 @@ def render(chart: Chart) -> str:
     )
     steps = "".join(
         f'<span{" class=end" if x.at(tick) > 0.96 else ""} style="left:{100 * x.at(tick):.2f}%">'
-        f"{write(tick, 'number') if tick else 'step 0'}</span>"
-        for tick in round_values(x.low, x.high)
-        if tick == round(tick)
+        f"{write(tick, 'number') if tick else f'{chart.x} 0'}</span>"
+        for tick in _x_ticks(series, x)
     )
     legend = ""
     if len(series) > 1:
@@ -120,7 +127,9 @@ def render(chart: Chart) -> str:
 
 
 def write(value: float, kind: Kind) -> str:
-    """A value for people: `12 000`, `41.5 %`, `1.2 GB`, `3.4 ms`."""
+    """A value for people: `12 000`, `41.5 %`, `1.2 GB`, `3.4 ms`, `$4.2 M`."""
+    if kind == "dollars":
+        return dollars(value).replace(" ", "\u202f")
     if kind == "bytes":
         return format_bytes(value).replace(" ", "\u202f")
     if kind == "percent":
@@ -149,6 +158,13 @@ def round_values(low: float, high: float, *, log: bool = False, count: int = 5) 
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw)
     return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _x_ticks(series: Sequence[Series], x: _Axis) -> list[float]:
+    if not x.log:
+        return [tick for tick in round_values(x.low, x.high) if tick == round(tick)]
+    known: list[float] = sorted({value for each in series for value in each.xs})
+    return known[:: -(-len(known) // X_NAMES)]
 
 
 @dataclass(frozen=True)
@@ -221,7 +237,9 @@ def _numbers(chart: Chart, series: Sequence[Series], drawn: Sequence[Sequence[_P
     return json.dumps(
         {
             "kind": chart.kind,
+            "step": chart.x,
             "x": [x.low, x.high],
+            "log_x": x.log,
             "y": [y.low, y.high],
             "log": y.log,
             "series": [

@@ -8,6 +8,10 @@ function text(value, kind) {
   if (kind === 'percent') return digits(100 * value, 3) + THIN + '%';
   if (kind === 'seconds')
     return Math.abs(value) < 1 && value ? digits(1000 * value, 3) + THIN + 'ms' : digits(value, 3) + THIN + 's';
+  if (kind === 'dollars') {
+    const size = [[1e9, 'B'], [1e6, 'M'], [1e3, 'k'], [0, '']].find(([least]) => Math.abs(value) >= least);
+    return '$' + digits(value / (size[0] || 1), 3) + (size[1] && THIN + size[1]);
+  }
   if (kind === 'bytes') {
     const units = ['B', 'kB', 'MB', 'GB', 'TB'];
     while (value >= 1000 && units.length > 1) {
@@ -44,7 +48,9 @@ for (const chart of document.querySelectorAll('.chart')) {
   const longest = data.series.reduce((a, b) => (b.xs.length > a.xs.length ? b : a)).xs;
   const scale = data.log ? Math.log10 : (v) => v;
   const [bottom, top] = data.y.map(scale);
-  const left = (x) => (data.x[1] > data.x[0] ? (100 * (x - data.x[0])) / (data.x[1] - data.x[0]) : 50);
+  const along = data.log_x ? Math.log10 : (v) => v;
+  const [first, last] = data.x.map(along);
+  const left = (x) => (last > first ? (100 * (along(x) - first)) / (last - first) : 50);
   const down = (y) => 100 - (100 * (scale(Math.max(y, data.y[0])) - bottom)) / (top - bottom || 1);
   let at = -1;
   let marks = [];
@@ -62,7 +68,7 @@ for (const chart of document.querySelectorAll('.chart')) {
     const rule = element('div', 'rule', area);
     rule.style.left = `${left(x)}%`;
     const tip = element('div', 'tip', area);
-    element('p', '', tip).textContent = `step ${text(x, 'number')}`;
+    element('p', '', tip).textContent = `${data.step} ${text(x, 'number')}`;
     marks = [rule, tip];
     for (const series of data.series) {
       const near = nearest(series.xs, x);
@@ -85,7 +91,8 @@ for (const chart of document.querySelectorAll('.chart')) {
   area.addEventListener('pointermove', (event) => {
     const box = area.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    show(nearest(longest, data.x[0] + share * (data.x[1] - data.x[0])));
+    const place = first + share * (last - first);
+    show(nearest(longest, data.log_x ? 10 ** place : place));
   });
   area.addEventListener('pointerleave', hide);
   area.addEventListener('blur', hide);

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from colosse.train.live import duration
-
 SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def duration(seconds: float) -> str:
+    """`3 h 20 min`, `2 min 5 s`, `12 s`."""
+    whole = round(seconds)
+    if whole >= 86400:
+        return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 def count(value: float | None) -> str:
@@ -20,6 +28,13 @@ def big(value: float | None) -> str:
         if value is not None and value >= size:
             return f"{value / size:.3g} {letter}"
     return count(value)
+
+
+def dollars(value: float) -> str:
+    """`$4.21 M`, `$312`, `$0.085`."""
+    if 0 < abs(value) < 10:
+        return f"${value:.2g}"
+    return f"${big(value)}"
 
 
 def short(value: float | None) -> str:
