@@ -6,11 +6,18 @@ second in one direction, products FLOP/s without sparsity. Users add their own e
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from colosse.core.config import Config
+from colosse.core.errors import NotFoundError, UserError, nearest
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -124,3 +131,128 @@ class Cluster(Config):
     gpus: Count
     fabric: Fabric = Fabric()
     storage: Storage = Storage()
+
+
+EntryT = TypeVar("EntryT", Gpu, Node)
+
+
+class Catalogue:
+    """What is known, by name."""
+
+    def __init__(
+        self,
+        gpus: Sequence[Gpu],
+        nodes: Sequence[Node],
+        fabrics: Mapping[str, Fabric],
+        storages: Mapping[str, Storage],
+    ) -> None:
+        self.gpus = {gpu.name: gpu for gpu in gpus}
+        self.nodes = {node.name: node for node in nodes}
+        self.fabrics = dict(fabrics)
+        self.storages = dict(storages)
+
+    def gpu(self, name: str) -> Gpu:
+        """The accelerator called `name`, or one of whose other names it is; case and separators do not count.
+
+        Raises:
+            NotFoundError: there is none; the nearest name is given.
+        """
+        return _find("GPU", name, self.gpus)
+
+    def node(self, name: str) -> Node:
+        """The node called `name`, likewise.
+
+        Raises:
+            NotFoundError: there is none; the nearest name is given.
+        """
+        return _find("node", name, self.nodes)
+
+    def nodes_for(self, gpu: str | Gpu) -> list[Node]:
+        """Nodes with such accelerators, the reference first."""
+        found = self.gpu(gpu) if isinstance(gpu, str) else gpu
+        return [node for node in self.nodes.values() if node.gpu == found.name]
+
+    def cluster(self, name: str, gpus: int, *, fabric: str = "", storage: str = "", domain: int = 0) -> Cluster:
+        """A cluster of nodes.
+
+        Args:
+            name: a node, or a GPU for the first node in the catalogue that has it.
+            gpus: how many; whole nodes, or a part of one.
+            fabric: a named fabric; empty: the default.
+            storage: named storage; empty: the default.
+            domain: GPUs that the scale-up links join, where that is to differ from the node's.
+
+        Raises:
+            UserError: an unknown name, or a number of GPUs that no whole number of nodes has.
+        """
+        node = self._node_or_reference(name)
+        if gpus < 1:
+            raise UserError(f"a cluster of {gpus} GPUs cannot be", hint="at least 1", param="gpus")
+        if gpus > node.gpus and gpus % node.gpus:
+            low = gpus // node.gpus * node.gpus
+            raise UserError(
+                f"{gpus} GPUs are no whole number of {node.name} nodes of {node.gpus}",
+                hint=f"the nearest are {low} and {low + node.gpus}",
+                param="gpus",
+            )
+        if domain:
+            node = node.model_copy(update={"domain": domain})
+        return Cluster(
+            gpu=self.gpus[node.gpu],
+            node=node,
+            gpus=gpus,
+            fabric=self._named("fabric", fabric, self.fabrics) if fabric else Fabric(),
+            storage=self._named("storage", storage, self.storages) if storage else Storage(),
+        )
+
+    def _node_or_reference(self, name: str) -> Node:
+        node = _lookup(name, self.nodes)
+        if node is not None:
+            return node
+        gpu = _lookup(name, self.gpus)
+        if gpu is not None:
+            return self.nodes_for(gpu)[0]
+        raise NotFoundError(f"unknown GPU or node {name!r}", hint=nearest(name, [*self.gpus, *self.nodes]))
+
+    @staticmethod
+    def _named(what: str, name: str, entries: Mapping[str, Any]) -> Any:
+        for known, entry in entries.items():
+            if _plain(known) == _plain(name):
+                return entry
+        raise NotFoundError(f"unknown {what} {name!r}", hint=nearest(name, entries))
+
+
+def catalogue(files: Sequence[Path] = ()) -> Catalogue:
+    """The built-in catalogue and, over it, `files`."""
+    return _built_in()
+
+
+@cache
+def _built_in() -> Catalogue:
+    table = tomllib.loads(resources.files(__package__).joinpath("hardware.toml").read_text(encoding="utf-8"))
+    return Catalogue(
+        [Gpu(name=name, **entry) for name, entry in table["gpus"].items()],
+        [Node(name=name, **entry) for name, entry in table["nodes"].items()],
+        {name: Fabric(**entry) for name, entry in table["fabrics"].items()},
+        {name: Storage(**entry) for name, entry in table["storages"].items()},
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _lookup(name: str, entries: Mapping[str, EntryT]) -> EntryT | None:
+    plain = _plain(name)
+    for entry in entries.values():
+        if plain in (_plain(entry.name), *map(_plain, entry.aliases)):
+            return entry
+    return None
+
+
+def _find(what: str, name: str, entries: Mapping[str, EntryT]) -> EntryT:
+    found = _lookup(name, entries)
+    if found is None:
+        names = [word for entry in entries.values() for word in (entry.name, *entry.aliases)]
+        raise NotFoundError(f"unknown {what} {name!r}", hint=nearest(name, names))
+    return found
