@@ -37,7 +37,8 @@ class Points:
     Layout: pp, dp_replicate, dp_shard, cp, tp, ep, micro_batch, stages_per_rank, schedule and recompute (indices into
     SCHEDULES and RECOMPUTE).
     Job: seq_len, batch (sequences of a step), lora, muon.
-    Software: zero, flash, tuned, fusion (index into FUSION), graphs, sp, overlap_data, overlap_tensor, overlap_pipeline, ring,
+    Software: zero, flash, tuned, fusion (index into FUSION), graphs, sp, overlap_data, overlap_tensor,
+    overlap_pipeline, ring,
     gradient_bytes, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
     Hardware: peak and achievable (FLOP/s in the products' precision), achievable_wide (in bfloat16 or float16), vector
     (FLOP/s), sms, memory (bytes), memory_rate, link_rate, nic_rate (bytes/s), domain, link_reduces, fabric_reduces,

@@ -1,0 +1,57 @@
+"""Seconds of collectives: latency and bandwidth, inside a scale-up domain and between domains. All on columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from colosse.plan.parameters import Parameters
+from colosse.plan.points import Column, Points
+
+
+def rate(points: Points, par: Parameters, ranks: Column, stride: Column) -> Column:
+    """Bytes per second that each rank of a group moves in a ring.
+
+    Args:
+        points: the jobs.
+        par: parameters.
+        ranks: members of the group.
+        stride: distance in rank between neighbours: groups of stride 8 in nodes of 8 have one member in each, and share
+            the node's cards with seven others.
+
+    Inside a domain the links; across, the cards of the members that are in one domain, which work for each other, less
+    the fabric's oversubscription where the group spans pods.
+    """
+    link = points.link_rate * par.link_rate
+    local = np.clip(points.domain / stride, 1.0, ranks)
+    spans = ranks * stride > points.domain
+    narrow = np.where(ranks * stride > points.pod, points.oversubscription, 1.0)
+    nic = points.nic_rate * par.nic_rate * local / narrow
+    return np.where(spans, np.minimum(link, np.maximum(nic, 1.0)), link)
+
+
+def gather(points: Points, par: Parameters, moved: Column, ranks: Column, stride: Column) -> Column:
+    """Seconds of an all-gather of `moved` bytes in all (on every rank afterwards), or of a reduce-scatter of as many."""
+    spans = ranks * stride > points.domain
+    hops = np.where(spans, np.ceil(ranks * stride / points.domain), 1.0)
+    latency = par.hop_s + np.where(spans, points.latency * np.minimum(hops, 2 * np.log2(np.maximum(hops, 2))), 0.0)
+    return np.where(ranks > 1, latency + moved * (ranks - 1) / ranks / rate(points, par, ranks, stride), 0.0)
+
+
+def all_to_all(points: Points, par: Parameters, moved: Column, ranks: Column, stride: Column) -> Column:
+    """Seconds of an exchange in which each rank sends `moved` bytes, evenly to all members.
+
+    What stays in the domain goes over its links, the rest over the rank's own card, at the same time.
+    """
+    local = np.clip(points.domain / stride, 1.0, ranks)
+    inside = moved * (local - 1) / ranks / (points.link_rate * par.link_rate)
+    narrow = np.where(ranks * stride > points.pod, points.oversubscription, 1.0)
+    outside = moved * (ranks - local) / ranks / np.maximum(points.nic_rate * par.nic_rate, 1.0) * narrow
+    latency = par.hop_s + np.where(ranks > local, points.latency, 0.0)
+    return np.where(ranks > 1, latency + np.maximum(inside, outside), 0.0)
+
+
+def send(points: Points, par: Parameters, moved: Column, stride: Column) -> Column:
+    """Seconds to hand `moved` bytes to a neighbour at this distance in rank."""
+    outside = stride >= points.domain
+    speed = np.where(outside, points.nic_rate * par.nic_rate, points.link_rate * par.link_rate)
+    return np.where(outside, points.latency, par.hop_s) + moved / np.maximum(speed, 1.0)

@@ -1,0 +1,216 @@
+"""Seconds of one layer, of the embedding and of the head, for one micro batch on one GPU, by what they are spent on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from colosse.plan import collectives, ops
+from colosse.plan.parameters import Parameters
+from colosse.plan.points import Column, Points
+
+OPERATIONS = (44.0, 26.0, 18.0)
+"""Kernels of a dense layer's forward pass, by `Points.fusion`; backward launches twice as many."""
+
+MOE_OPERATIONS = 24.0
+"""More in a layer with experts: router, permutation, counts, exchange."""
+
+TRAFFIC = (2.0, 1.0, 0.7)
+"""Bytes that operations between products move, by `Points.fusion`: joined by hand is the unit."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Seconds of a pass by kind."""
+
+    products: Column
+    attention: Column
+    memory_bound: Column
+    launches: Column
+    """What the host needs beyond the device's time."""
+    tensor_parallel: Column
+    """Exposed; so the two below."""
+    context_parallel: Column
+    expert_parallel: Column
+
+    @property
+    def total(self) -> Column:
+        """All of it."""
+        compute = self.products + self.attention + self.memory_bound + self.launches
+        return compute + self.tensor_parallel + self.context_parallel + self.expert_parallel
+
+    def mixed(self, other: Pass, share: Column) -> Pass:
+        """`share` of this pass and the rest of the other."""
+        return Pass(*(share * mine + (1 - share) * theirs for mine, theirs in zip(_parts(self), _parts(other), strict=True)))
+
+
+def _parts(one: Pass) -> tuple[Column, ...]:
+    return (
+        one.products,
+        one.attention,
+        one.memory_bound,
+        one.launches,
+        one.tensor_parallel,
+        one.context_parallel,
+        one.expert_parallel,
+    )
+
+
+def layer(points: Points, par: Parameters) -> tuple[Pass, Pass]:
+    """Forward and backward of the model's average layer."""
+    forward, backward = _layer(points, par, experts=False)
+    share = points.moe_layers / points.layers
+    if share.any():
+        forward_moe, backward_moe = _layer(points, par, experts=True)
+        forward, backward = forward_moe.mixed(forward, share), backward_moe.mixed(backward, share)
+    return forward, backward
+
+
+def _layer(points: Points, par: Parameters, *, experts: bool) -> tuple[Pass, Pass]:
+    products = _projections(points) + (_experts(points) if experts else _dense(points))
+    forward = sum((count * ops.product(points, par, m, n, k) for count, m, n, k in products), np.zeros(len(points)))
+    inputs = sum((count * ops.product(points, par, m, k, n) for count, m, n, k in products), np.zeros(len(points)))
+    weights = sum((count * ops.product(points, par, n, k, m) for count, m, n, k in products), np.zeros(len(points)))
+    weights = np.where(points.lora > 0, 0.03 * weights, weights)
+
+    windowed = points.windowed_layers / points.layers
+    pairs = windowed * ops.attended(points, True) + (1 - windowed) * ops.attended(points, False)
+    scores = ops.attention(points, par, pairs)
+    scores_back = np.where(points.flash > 0, ops.BACKWARD_ATTENTION, 2.0) * scores
+
+    moved = _traffic(points, par, experts=experts)
+    count = np.asarray(OPERATIONS)[points.fusion.astype(int)] + (MOE_OPERATIONS if experts else 0.0)
+    casts = par.cast_traffic * _casts(products) * np.where(points.low_precision > 0, 1.0, 0.0)
+    memory = ops.moving(points, par, moved + casts) + count * par.gap_s
+    memory_back = ops.moving(points, par, 2 * moved + casts) + 2 * count * par.gap_s
+
+    tensor = _tensor(points, par)
+    context = _context(points, par, scores)
+    exchange = _exchange(points, par) if experts else np.zeros(len(points))
+    host = np.where(points.graphs > 0, 0.0, count * par.launch_s)
+    busy, busy_back = forward + scores + memory, inputs + weights + scores_back + memory_back
+    hidden = points.overlap_tensor * par.hidden_tensor
+    tensor_back = np.where(points.sp > 0, 1.5, 1.0) * tensor
+    ahead = Pass(
+        products=forward,
+        attention=scores,
+        memory_bound=memory,
+        launches=np.maximum(host - busy, 0.0),
+        tensor_parallel=tensor * (1 - hidden),
+        context_parallel=context,
+        expert_parallel=exchange,
+    )
+    back = Pass(
+        products=inputs + weights,
+        attention=scores_back,
+        memory_bound=memory_back,
+        launches=np.maximum(2 * host - busy_back, 0.0),
+        tensor_parallel=tensor_back * (1 - hidden),
+        context_parallel=2 * context,
+        expert_parallel=exchange,
+    )
+    return ahead, back
+
+
+Shape = tuple[Column | float, Column, Column, Column]
+"""How many products, and m, n, k of each."""
+
+
+def _projections(points: Points) -> list[Shape]:
+    t, tp = points.tokens, points.tp
+    plain = points.mla == 0
+    one = plain.astype(float)
+    shapes: list[Shape] = [
+        (one, t, (points.query + 2 * points.key) / tp, points.dim),
+        (1.0, t, points.dim, points.value_out / tp),
+    ]
+    if not plain.all():
+        latent = 1.0 - one
+        compressed = np.where(points.q_rank > 0, latent, 0.0)
+        direct = latent - compressed
+        up = points.heads * (points.nope_dim + points.v_dim) / tp
+        shapes += [
+            (compressed, t, np.maximum(points.q_rank, 1.0), points.dim),
+            (compressed, t, points.query / tp, np.maximum(points.q_rank, 1.0)),
+            (direct, t, points.query / tp, points.dim),
+            (latent, t, points.kv_rank + points.rope_dim, points.dim),
+            (latent, t, up, points.kv_rank),
+        ]
+    return shapes
+
+
+def _dense(points: Points) -> list[Shape]:
+    t, width = points.tokens, points.ffn / points.tp
+    return [(1.0, t, (points.matrices - 1) * width, points.dim), (1.0, t, points.dim, width)]
+
+
+def _experts(points: Points) -> list[Shape]:
+    """Balanced routing: each of a rank's experts gets as many tokens; tensor ranks are further data ranks here."""
+    visits = points.tokens / points.tp * points.top_k
+    local = np.maximum(points.experts / points.ep, 1.0)
+    each = np.ceil(visits / local / 128) * 128  # a group is cut into whole tiles
+    up = (points.matrices - 1) * points.expert_ffn
+    shared = (points.matrices - 1) * points.shared_ffn
+    t = points.tokens / points.tp
+    return [
+        (1.0, local * each, up, points.dim),
+        (1.0, local * each, points.dim, points.expert_ffn),
+        (1.0, t, shared, points.dim),
+        (1.0, t, points.dim, points.shared_ffn),
+        (1.0, t, points.experts, points.dim),
+    ]
+
+
+def _traffic(points: Points, par: Parameters, *, experts: bool) -> Column:
+    """Bytes that norms, residuals, rotations, activation functions and dropout move in a layer's forward pass."""
+    rows = points.tokens / np.where(points.sp > 0, points.tp, 1.0)
+    stream = 14.0 * points.dim * rows  # two norms, two residual sums, what they read and write
+    heads = 3.0 * (points.query + 2 * points.key) / points.tp * points.tokens
+    if experts:
+        visits = points.tokens / points.tp * points.top_k
+        inner = visits * (1.5 * points.matrices * points.expert_ffn + 6.0 * points.dim) # permuted, sent, put back
+        inner = inner + points.tokens / points.tp * (1.5 * points.matrices * points.shared_ffn + 8.0 * points.experts)
+    else:
+        inner = 1.5 * points.matrices * points.ffn / points.tp * points.tokens
+    factor = np.asarray(TRAFFIC)[points.fusion.astype(int)] * par.traffic
+    return factor * points.value_bytes / 2 * (stream + heads + inner) 
+
+
+def _casts(products: list[Shape]) -> Column:
+    """Bytes to make low-precision inputs of products: read two, write one, and one transposed for backward."""
+    return sum((count * (m * k + 0.5 * n * k) * 4.0 for count, m, n, k in products), np.zeros(1))
+
+
+def _tensor(points: Points, par: Parameters) -> Column:
+    """Two sums over tensor ranks, each a reduce-scatter and an all-gather."""
+    moved = points.tokens * points.dim * points.value_bytes
+    return 4 * collectives.gather(points, par, moved, points.tp, np.ones(len(points)))
+
+
+def _context(points: Points, par: Parameters, scores: Column) -> Column:
+    """Keys and values on their way around a ring beside the computation, or heads for tokens in one exchange."""
+    rows = points.tokens * points.value_bytes / points.tp
+    swap = collectives.all_to_all(points, par, rows * (2 * points.query + 2 * points.key) / 2, points.cp, points.tp) * 2
+    ring = (points.cp - 1) * collectives.send(points, par, rows * 2 * points.key, points.tp)
+    left = np.maximum(ring - scores, 0.05 * ring)
+    return np.where(points.cp > 1, np.where(points.ring > 0, left, swap), 0.0)
+
+
+def _exchange(points: Points, par: Parameters) -> Column:
+    """Tokens to their experts and back."""
+    moved = points.tokens / points.tp * points.top_k * points.dim * points.value_bytes
+    return 2 * collectives.all_to_all(points, par, moved, points.ep, np.ones(len(points)))
+
+
+def ends(points: Points, par: Parameters) -> tuple[Column, Column, Column, Column]:
+    """Seconds of the embedding's forward and backward, and of the head's with the loss."""
+    t = points.tokens
+    vocab = points.vocab / points.tp
+    embed = ops.moving(points, par, 3 * t * points.dim * points.value_bytes)
+    embed = embed + collectives.gather(points, par, 2 * t * points.dim * points.value_bytes, points.tp, np.ones(len(points)))
+    wide = points.with_columns(low_precision=np.zeros(len(points)), achievable=points.achievable_wide)
+    forward = ops.product(wide, par, t, vocab, points.dim)
+    backward = ops.product(wide, par, t, points.dim, vocab) + ops.product(wide, par, vocab, points.dim, t)
+    loss = ops.moving(points, par, t * vocab * np.asarray([14.0, 10.0, 8.0])[points.fusion.astype(int)])
+    return embed, embed, forward + loss, backward + loss
