@@ -1,0 +1,358 @@
+"""Published results as jobs: reads the table of measured runs, and says what each row leaves open or why it is left out.
+
+A table is CSV with a header; the columns are those of `published.csv` (docs/plan/published.md). What a row does not say is
+filled by rules that look at the row alone, never at its measured time.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from colosse.core.errors import ColosseError, UserError
+from colosse.plan.hardware import Catalogue, Cluster, catalogue
+from colosse.plan.job import Job, Software
+from colosse.spec.counts import params
+from colosse.spec.layout import Layout
+from colosse.spec.model import MLASpec, ModelSpec, MoESpec
+
+Row = Mapping[str, str]
+
+BUILT_IN = "published.csv"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row that can be compared."""
+
+    id: str
+    source: str
+    """The table that it stands in."""
+    group: str
+    """Its source without version and file: what is left out together in cross-validation."""
+    job: Job
+    step_s: float
+    """Measured seconds of a step; 0: only memory was published."""
+    memory_gb: float
+    """Measured gigabytes (1e9) on the fullest GPU; 0: not published."""
+    out_of_memory: bool
+    """Whether the run was published as one that did not fit."""
+    assumed: tuple[str, ...] = ()
+    """What the row leaves open and we filled in."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that cannot be compared, and why."""
+
+    id: str
+    source: str
+    reason: str
+
+
+class _Unusable(Exception):
+    """The reason why a row is left out."""
+
+
+def read(path: Path | None = None, *, hardware: Catalogue | None = None) -> tuple[list[Measured], list[LeftOut]]:
+    """The rows of a table, those that can be compared and those that cannot.
+
+    Args:
+        path: a CSV file; None for the table that comes with Colosse.
+        hardware: where GPUs are looked up.
+
+    Raises:
+        UserError: the file cannot be read or lacks the columns.
+    """
+    used: list[Measured] = []
+    left: list[LeftOut] = []
+    known = hardware or catalogue()
+    for number, row in enumerate(_rows(path), start=1):
+        name = row.get("id") or f"row {number}"
+        source = row.get("source", "")
+        try:
+            used.append(_measured(row, name, source, known))
+        except _Unusable as reason:
+            left.append(LeftOut(name, source, str(reason)))
+    return used, left
+
+
+def _rows(path: Path | None) -> list[dict[str, str]]:
+    try:
+        text = resources.files(__package__).joinpath(BUILT_IN).read_text("utf-8") if path is None else path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}", hint="give a CSV file") from None
+    reader = csv.DictReader(text.splitlines())
+    missing = {"hardware", "n_gpus", "seq_len"} - set(reader.fieldnames or ())
+    if missing:
+        raise UserError(
+            f"{path} has no column {sorted(missing)[0]!r}", hint="`colosse plan validate --json` shows the columns of ours"
+        )
+    return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+
+
+def group_of(source: str) -> str:
+    """A source without its version, file and section: `owner/name`, or the paper's number."""
+    if match := re.search(r"arXiv[: ]?(\d{4}\.\d{4,5})", source):
+        return f"arXiv:{match[1]}"
+    if match := re.match(r"([\w.-]+/[\w.-]+)", source):
+        return match[1]
+    return source.split(";")[0].split(",")[0][:60]
+
+
+def _measured(row: Row, name: str, source: str, known: Catalogue) -> Measured:
+    if (kind := row.get("kind") or "pretrain") == "whole_run":
+        raise _Unusable("a whole run with its interruptions, not a step")
+    if not row.get("hardware"):
+        raise _Unusable("no hardware")
+    flags = row.get("flags", "")
+    if "noisy" in flags:
+        raise _Unusable("published as noisy by 40 %")
+    if "regression" in row.get("notes", ""):
+        raise _Unusable("published as a known regression")
+    assumed: list[str] = []
+    gpus = _number(row, "n_gpus", "the number of GPUs")
+    cluster = _cluster(row, gpus, known)
+    model = _model(row, assumed)
+    seq_len = _number(row, "seq_len", "the sequence length")
+    layout, software = _layout(row, model, gpus, seq_len, cluster, assumed)
+    batch = _batch(row, layout, assumed)
+    out = "OOM" in flags
+    step = _step_seconds(row, gpus, batch * seq_len)
+    memory = float(row["memory_gb"]) if row.get("memory_gb") else 0.0
+    if "GiB" in row.get("notes", "") or "MiB" in row.get("notes", ""):
+        memory *= 1.073741824
+    if not (step or memory or out):
+        raise _Unusable("neither step time nor speed nor memory")
+    try:
+        job = Job(
+            model=model,
+            layout=layout,
+            cluster=cluster,
+            seq_len=seq_len,
+            global_batch_size=batch,
+            software=software,
+            task="lora" if kind == "lora" else "pretrain",
+        )
+    except (ValidationError, ColosseError) as error:
+        raise _Unusable(str(error)) from None
+    return Measured(name, source, group_of(source), job, step, memory, out, tuple(assumed))
+
+
+def _number(row: Row, column: str, what: str, default: int = 0) -> int:
+    text = row.get(column, "")
+    if not text and default:
+        return default
+    try:
+        value = int(float(text))
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise _Unusable(f"{what} is not stated" if not text else f"{column} {text!r} is no number")
+    return value
+
+
+def _cluster(row: Row, gpus: int, known: Catalogue) -> Cluster:
+    """The GPUs of the row, in the catalogue's reference node, with the cards that the row states."""
+    label = row["hardware"].split(" (")[0]
+    if "TPU" in label.upper():
+        raise _Unusable("a TPU: its compiler and its links are not modelled")
+    try:
+        one = known.cluster("A100-SXM-80GB" if label == "A100" else label, 1)
+    except ColosseError:
+        raise _Unusable(f"{label!r} is not in the catalogue") from None
+    gpu, node = one.gpu, one.node
+    text = row.get("interconnect", "")
+    changes: dict[str, object] = {}
+    per_node = int(row["gpus_per_node"]) if row.get("gpus_per_node") else node.gpus
+    if match := re.search(r"(\d+)\s*x\s*[^,;]*?links per node \((\d+) ?Gb/s", text):
+        changes["nic_gb_per_s"] = int(match[1]) * int(match[2]) / 8 / per_node
+    elif match := re.search(r"(\d+) ?Gb/s per node", text):
+        changes["nic_gb_per_s"] = int(match[1]) / 8 / per_node
+    elif match := re.search(r"(\d+) ?Gb/s (?:CX-7 )?per GPU", text):
+        changes["nic_gb_per_s"] = int(match[1]) / 8
+    elif match := re.search(r"(\d+)x(\d+) ?Gb/s", text):
+        changes["nic_gb_per_s"] = int(match[1]) * int(match[2]) / 8 / per_node
+    if node.domain == node.gpus and per_node != node.gpus:
+        changes |= {"gpus": per_node, "domain": per_node}
+    return Cluster(gpu=gpu, node=node.model_copy(update=changes), gpus=gpus)
+
+
+MLA_FAMILIES = {
+    # arXiv:2412.19437, section 4.2; Kimi K2's configuration file: the same, with 64 heads and one dense layer
+    "deepseekv3": {"dense": 3, "dense_ffn": 18432, "shared": 2048, "heads": 128},
+    "kimik2": {"dense": 1, "dense_ffn": 18432, "shared": 2048, "heads": 64},
+}
+DEEPSEEK_MLA = MLASpec(q_rank=1536, kv_rank=512, qk_nope_dim=128, qk_rope_dim=64, v_dim=128)
+
+HEAD_DIMS = (("qwen3", 128), ("gptoss", 64))
+"""Families whose head dimension is not dim / num_heads (their configuration files)."""
+
+
+def _model(row: Row, assumed: list[str]) -> ModelSpec:
+    family = re.sub(r"[^a-z0-9]", "", row.get("model_family", "").lower())
+    if "hybrid" in row.get("notes", "").lower() or "mamba" in row.get("notes", "").lower():
+        raise _Unusable("a hybrid with state-space layers, which ModelSpec does not describe")
+    dim = _number(row, "d_model", "the model's width")
+    layers = _layers(row, dim, assumed)
+    heads = int(float(row["n_heads"])) if row.get("n_heads") else 0
+    if not heads:
+        heads = max(1, dim // 128)
+        assumed.append(f"{heads} heads of 128")
+    fields: dict[str, object] = {
+        "dim": dim,
+        "num_layers": layers,
+        "num_heads": heads,
+        "num_kv_heads": int(float(row["n_kv_heads"])) if row.get("n_kv_heads") else 0,
+        "head_dim": next((size for name, size in HEAD_DIMS if name in family), 0),
+        "vocab_size": _number(row, "vocab", "the vocabulary", 50304),
+        "ffn_dim": _number(row, "d_ff", "the feed-forward width", 4 * dim),
+    }
+    if not fields["head_dim"] and dim % heads:
+        fields["head_dim"] = 2 * round(dim / heads / 2)
+    if row.get("moe_experts"):
+        special = next((value for name, value in MLA_FAMILIES.items() if name in family), {})
+        fields["moe"] = MoESpec(
+            num_experts=int(float(row["moe_experts"])),
+            top_k_experts=int(float(row.get("moe_topk") or 1)),
+            ffn_dim=_number(row, "d_ff", "the experts' width"),
+            shared_ffn_dim=special.get("shared", 0),
+            num_dense_layers=special.get("dense", 0),
+        )
+        if special:
+            fields |= {"mla": DEEPSEEK_MLA, "ffn_dim": special["dense_ffn"], "num_heads": special["heads"]}
+            fields["num_kv_heads"] = 0
+            fields["head_dim"] = 128
+    if "gptoss" in family:
+        fields |= {"sliding_window": 128, "full_attention_every": 2}
+    try:
+        gated, plain = (ModelSpec.model_validate(fields | {"gated": gate}) for gate in (True, False))
+    except ValidationError as error:
+        raise _Unusable(str(error.errors()[0]["msg"])) from None
+    if "moe" in fields:
+        return gated
+    if not row.get("n_params_b"):
+        return plain if fields["ffn_dim"] == 4 * dim else gated
+    stated = float(row["n_params_b"]) * 1e9
+    return min(gated, plain, key=lambda spec: abs(params(spec).total - stated))
+
+
+def _layers(row: Row, dim: int, assumed: list[str]) -> int:
+    if row.get("n_layers"):
+        return int(float(row["n_layers"]))
+    if not row.get("n_params_b"):
+        raise _Unusable("the number of layers is not stated")
+    vocab, ffn = float(row.get("vocab") or 50304), float(row.get("d_ff") or 4 * dim)
+    matrices = 2 if ffn == 4 * dim else 3
+    layers = round((float(row["n_params_b"]) * 1e9 - vocab * dim) / (4 * dim**2 + matrices * dim * ffn))
+    assumed.append(f"{layers} layers, from the number of parameters")
+    return max(layers, 1)
+
+
+def _layout(
+    row: Row, model: ModelSpec, gpus: int, seq_len: int, cluster: Cluster, assumed: list[str]
+) -> tuple[Layout, Software]:
+    notes, zero = row.get("notes", "").lower(), row.get("zero_stage/fsdp", "").lower()
+    tp, pp, cp, ep = (_number(row, name, name, 1) for name in ("tp", "pp", "cp", "ep"))
+    if not row.get("tp") and not row.get("pp") and not zero:
+        raise _Unusable("the layout is not stated")
+    if gpus % (tp * pp * cp):
+        raise _Unusable(f"tp {tp} x pp {pp} x cp {cp} does not divide {gpus} GPUs")
+    dp = gpus // (tp * pp * cp)
+    if row.get("dp") and int(float(row["dp"])) != dp:
+        raise _Unusable(f"dp {row['dp']} x tp {tp} x pp {pp} x cp {cp} is not {gpus} GPUs")
+    vpp = _number(row, "vpp", "vpp", 1)
+    if vpp > 1 and vpp * pp > model.num_layers + 2:
+        assumed.append(f"vpp {vpp} read as layers of a chunk")
+        vpp = max(1, round(model.num_layers / pp / vpp))
+    schedule = "interleaved_1f1b" if vpp > 1 and pp > 1 else "1f1b"
+    if "zero bubble" in notes and vpp > 1:
+        schedule = "interleaved_zero_bubble"
+    elif "1f1b" in notes and "interleaved 1f1b" in notes and pp > 1 and vpp == 1:
+        schedule, vpp = "interleaved_1f1b", 2
+        assumed.append("interleaved in 2 stages per rank")
+    if not row.get("micro_batch"):
+        assumed.append("micro batch of 1")
+    fsdp = "fsdp" in zero or "zero-3" in zero or zero in ("3", "2")
+    stage = 3 if fsdp else 1
+    if match := re.search(r"zero-?(\d)|^(\d)", zero):
+        stage = int(match[1] or match[2])
+    layout = Layout(
+        pp=pp,
+        dp_shard=dp if stage else 1,
+        dp_replicate=1 if stage else dp,
+        cp=cp,
+        tp=tp,
+        ep=ep,
+        micro_batch_size=_number(row, "micro_batch", "micro batch", 1),
+        schedule=schedule,
+        stages_per_rank=vpp if pp > 1 else 1,
+        recompute=_recompute(row),
+        reshard_after_forward=stage == 3,
+    )
+    return layout, _software(row, cluster, stage, tp)
+
+
+def _recompute(row: Row) -> str:
+    text = row.get("act_ckpt", "").lower()
+    if text.startswith("full"):
+        return "full"
+    return "selective" if text.startswith("selective(op") or text.startswith("selective (custom") else "none"
+
+
+PRECISION_NAMES = (("nvfp4", "nvfp4"), ("mx", "mxfp8"), ("fp8", "float8"), ("float8", "float8"), ("fp16", "float16"), ("bf16", "bfloat16"))
+
+
+def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
+    """What the program did, from what the row says of it and the time that its precision and hardware tell."""
+    notes, text = row.get("notes", "").lower(), row.get("precision", "").lower()
+    checkpoint = row.get("act_ckpt", "").lower()
+    precision = next((value for name, value in PRECISION_NAMES if name in text), "bfloat16")
+    wide = "bfloat16" if "bfloat16" in cluster.gpu.tflops else "float16"
+    if precision == "mxfp8" and "mxfp8" not in cluster.gpu.tflops:
+        precision = "float8"
+    if precision == "bfloat16":
+        precision = wide
+    # Before FlashAttention (2022) people trained in float16 on A100 and older.
+    old = cluster.gpu.year <= 2020 and ("fp16" in text or "no flash" in notes) and "flash attention" not in notes.replace("no flash", "")
+    sharded = stage >= 2
+    fusion = "compiled" if "torch.compile" in notes else "none" if sharded else "kernels"
+    nvidia = not sharded and not old and cluster.gpu.year >= 2022
+    return Software(
+        zero=stage,
+        precision=precision,
+        flash_attention=not old,
+        tuned_attention=nvidia,
+        fusion=fusion,
+        cuda_graphs=nvidia,
+        sequence_parallel=not old or "+sp" in checkpoint or "sequence parallel" in checkpoint,
+        recompute_attention="selective(attention" in checkpoint,
+        overlap_data=not old,
+        overlap_tensor=(nvidia and tp > 1) or "asynctp" in notes,
+        overlap_pipeline=not old,
+        context="all_to_all" if "ulysses" in notes else "ring",
+        gradient_bytes=2 if "pure" in notes or (old and stage == 0) else 4,
+    )
+
+
+def _batch(row: Row, layout: Layout, assumed: list[str]) -> int:
+    share = layout.data_ranks * layout.micro_batch_size
+    if not row.get("global_batch_seqs"):
+        assumed.append(f"a global batch of {share * layout.pp}")
+        return share * layout.pp
+    return max(1, round(float(row["global_batch_seqs"])))
+
+
+def _step_seconds(row: Row, gpus: int, tokens: int) -> float:
+    if row.get("tokens_per_s_per_gpu") and row.get("global_batch_seqs"):
+        return tokens / gpus / float(row["tokens_per_s_per_gpu"])
+    if row.get("tokens_per_s_per_gpu"):
+        return tokens / gpus / float(row["tokens_per_s_per_gpu"])
+    return float(row["step_time_s"]) if row.get("step_time_s") else 0.0
