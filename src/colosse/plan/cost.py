@@ -44,7 +44,7 @@ def step_times(points: Points, par: Parameters) -> Steps:
     recompute = points.recompute
     zero = np.zeros(len(points))
     again = np.where(recompute == 3, forward.total, zero)
-    again = np.where(recompute == 2, forward.memory_bound, again)
+    again = np.where(recompute == 2, forward.memory_bound + points.selective_products * forward.products, again)
     again = np.where((recompute == 1) & (points.flash == 0), forward.attention, again)
     embed_f, embed_b, head_f, head_b = layers.ends(points, par)
 
@@ -54,15 +54,29 @@ def step_times(points: Points, par: Parameters) -> Steps:
     alone = points.stages == 1
     whole = points.layers * (f + b) + embed_f + embed_b + head_f + head_b
     # chunk times: rank 0 holds the first stage, the last rank the last one
-    slow = np.where(alone, whole, np.maximum(np.maximum(stage[0] + (v - 1) * stage[1], stage[2] + (v - 1) * stage[1]), np.where(points.pp > 2, v * stage[1], 0)))
-    fill = np.where(alone, 0.0, stage[0] + stage[2] + (points.pp - 2) * stage[1] - np.maximum(np.maximum(stage[0], stage[2]), stage[1]))
+    slow = np.where(
+        alone,
+        whole,
+        np.maximum(
+            np.maximum(stage[0] + (v - 1) * stage[1], stage[2] + (v - 1) * stage[1]),
+            np.where(points.pp > 2, v * stage[1], 0),
+        ),
+    )
+    fill = np.where(
+        alone,
+        0.0,
+        stage[0] + stage[2] + (points.pp - 2) * stage[1] - np.maximum(np.maximum(stage[0], stage[2]), stage[1]),
+    )
     bubble_share = np.select([points.schedule <= 1, points.schedule == 2], [1.0, 0.5], 0.25)
     bubble = np.maximum(fill, 0) * bubble_share
     busy = m * slow
 
-    moved = points.tokens * points.dim * points.value_bytes / np.where(points.sp > 0, points.tp, 1.0)
+    # Tensor ranks each send a part, and gather it over their links (arXiv:2104.04473, section 4.1).
+    moved = points.tokens * points.dim * points.value_bytes / points.tp
     hop = collectives.send(points, par, moved, points.tp * points.cp * points.data_ranks)
-    crossings = np.where(points.pp > 1, 2 * (points.pp - 1) + np.where(points.overlap_pipeline > 0, 0.2, 2.0) * m * v, 0.0)
+    crossings = np.where(
+        points.pp > 1, 2 * (points.pp - 1) + np.where(points.overlap_pipeline > 0, 0.2, 2.0) * m * v, 0.0
+    )
     transfer = crossings * hop
 
     data = _data_parallel(points, par, f, b, first, middle, last)
@@ -103,7 +117,9 @@ def step_times(points: Points, par: Parameters) -> Steps:
 def _stage_params(points: Points) -> Column:
     """Parameters on a rank of the fullest place, whole over data ranks."""
     dense = points.matrices * points.dim * points.ffn
-    moe = points.matrices * points.dim * (points.experts / points.ep * points.expert_ffn * points.tp + points.shared_ffn)
+    moe = (
+        points.matrices * points.dim * (points.experts / points.ep * points.expert_ffn * points.tp + points.shared_ffn)
+    )
     attention = points.proj_params
     share = points.moe_layers / points.layers
     per_layer = (attention + (1 - share) * dense + share * moe) / points.tp
@@ -112,7 +128,9 @@ def _stage_params(points: Points) -> Column:
     return np.where(points.pp > 1, middle * points.stages_per_rank * per_layer, points.layers * per_layer + ends)
 
 
-def _data_parallel(points: Points, par: Parameters, f: Column, b: Column, first: Column, middle: Column, last: Column) -> Column:
+def _data_parallel(
+    points: Points, par: Parameters, f: Column, b: Column, first: Column, middle: Column, last: Column
+) -> Column:
     """Exposed time of gathering weights and reducing gradients over data ranks."""
     m = points.micro_batches
     held = _stage_params(points)
@@ -125,7 +143,11 @@ def _data_parallel(points: Points, par: Parameters, f: Column, b: Column, first:
     gather = collectives.gather(points, par, weights, shard, stride_shard)
     reduce = collectives.gather(points, par, gradients, shard, stride_shard)
     outer = 2 * collectives.gather(points, par, gradients / np.maximum(shard, 1), replicate, stride * points.dp_shard)
-    outer = np.where(points.zero == 0, 2 * collectives.gather(points, par, gradients, points.data_ranks * points.cp, stride_shard), outer)
+    outer = np.where(
+        points.zero == 0,
+        2 * collectives.gather(points, par, gradients, points.data_ranks * points.cp, stride_shard),
+        outer,
+    )
     gather = np.where(points.zero == 0, 0.0, gather)
     reduce = np.where(points.zero == 0, 0.0, reduce)
     compute = points.layers / points.stages * points.stages_per_rank * (f + b)

@@ -24,16 +24,22 @@ class Software(Config):
     """Of matrix products; empty: the layout's."""
     flash_attention: bool = True
     """One kernel that never writes the scores; without it they go to memory and back."""
-    tuned_attention: bool = True
-    """Whether that kernel is written for the GPU's own generation (FlashAttention-3, cuDNN) or for an older one."""
+    flash_generation: Literal[1, 2, 3] = 2
+    """Of that kernel: the first (2022), FlashAttention-2, or one written for the GPU's own generation (3, cuDNN)."""
     fusion: Literal["none", "kernels", "compiled"] = "compiled"
     """How operations between the products are joined: each alone, by hand-written kernels, by a compiler."""
+    fused_accumulation: bool = False
+    """Whether the product that makes a weight's gradient also adds it to those of earlier micro batches."""
     cuda_graphs: bool = False
     """Launches recorded once: the host no longer limits small operations."""
     sequence_parallel: bool = True
     """Whether tensor ranks also share the tokens between the products."""
     recompute_attention: bool = False
     """Megatron's selective recomputation: only the scores (arXiv:2205.05198); where `Layout.recompute` is none."""
+    selective_products: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of products that selective recomputation computes again too (torchtitan's: every other one)."""
+    hierarchical_experts: bool = False
+    """Whether a token goes to another domain once, and to its experts there over the scale-up links (DeepEP)."""
     overlap_data: bool = True
     """Whether gathers of weights and reductions of gradients run beside the computation."""
     overlap_tensor: bool = False

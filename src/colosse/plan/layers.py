@@ -13,7 +13,7 @@ from colosse.plan.points import Column, Points
 OPERATIONS = (44.0, 26.0, 18.0)
 """Kernels of a dense layer's forward pass, by `Points.fusion`; backward launches twice as many."""
 
-MOE_OPERATIONS = 24.0
+MOE_OPERATIONS = 30.0
 """More in a layer with experts: router, permutation, counts, exchange."""
 
 TRAFFIC = (2.0, 1.0, 0.7)
@@ -42,7 +42,9 @@ class Pass:
 
     def mixed(self, other: Pass, share: Column) -> Pass:
         """`share` of this pass and the rest of the other."""
-        return Pass(*(share * mine + (1 - share) * theirs for mine, theirs in zip(_parts(self), _parts(other), strict=True)))
+        return Pass(
+            *(share * mine + (1 - share) * theirs for mine, theirs in zip(_parts(self), _parts(other), strict=True))
+        )
 
 
 def _parts(one: Pass) -> tuple[Column, ...]:
@@ -68,7 +70,7 @@ def layer(points: Points, par: Parameters) -> tuple[Pass, Pass]:
 
 
 def _layer(points: Points, par: Parameters, *, experts: bool) -> tuple[Pass, Pass]:
-    products = _projections(points) + (_experts(points) if experts else _dense(points))
+    products = _projections(points) + (_experts(points, par) if experts else _dense(points))
     forward = sum((count * ops.product(points, par, m, n, k) for count, m, n, k in products), np.zeros(len(points)))
     inputs = sum((count * ops.product(points, par, m, k, n) for count, m, n, k in products), np.zeros(len(points)))
     weights = sum((count * ops.product(points, par, n, k, m) for count, m, n, k in products), np.zeros(len(points)))
@@ -77,13 +79,19 @@ def _layer(points: Points, par: Parameters, *, experts: bool) -> tuple[Pass, Pas
     windowed = points.windowed_layers / points.layers
     pairs = windowed * ops.attended(points, True) + (1 - windowed) * ops.attended(points, False)
     scores = ops.attention(points, par, pairs)
-    scores_back = np.where(points.flash > 0, ops.BACKWARD_ATTENTION, 2.0) * scores
+    scores_back = np.where(points.flash > 0, ops.BACKWARD_ATTENTION, ops.BACKWARD_SCORES) * scores
 
     moved = _traffic(points, par, experts=experts)
-    count = np.asarray(OPERATIONS)[points.fusion.astype(int)] + (MOE_OPERATIONS if experts else 0.0)
-    casts = par.cast_traffic * _casts(products) * np.where(points.low_precision > 0, 1.0, 0.0)
+    count = np.asarray(OPERATIONS)[points.fusion.astype(int)]
+    if experts:  # each rank's experts are separate launches
+        count = count + MOE_OPERATIONS + 2 * points.experts / points.ep
+    casts, casts_back = _casts(points, par, products)
     memory = ops.moving(points, par, moved + casts) + count * par.gap_s
-    memory_back = ops.moving(points, par, 2 * moved + casts) + 2 * count * par.gap_s
+    summed = sum((cnt * n * k for cnt, _, n, k in products), np.zeros(1)) * (2 * points.gradient_bytes + 2)
+    summed = np.where(
+        (points.micro_batches > 1) & (points.lora == 0), summed, 0.0
+    )  # into those of earlier micro batches
+    memory_back = ops.moving(points, par, 2 * moved + casts_back + summed) + 2 * count * par.gap_s
 
     tensor = _tensor(points, par)
     context = _context(points, par, scores)
@@ -145,7 +153,7 @@ def _dense(points: Points) -> list[Shape]:
     return [(1.0, t, (points.matrices - 1) * width, points.dim), (1.0, t, points.dim, width)]
 
 
-def _experts(points: Points) -> list[Shape]:
+def _experts(points: Points, par: Parameters) -> list[Shape]:
     """Balanced routing: each of a rank's experts gets as many tokens; tensor ranks are further data ranks here."""
     visits = points.tokens / points.tp * points.top_k
     local = np.maximum(points.experts / points.ep, 1.0)
@@ -154,8 +162,8 @@ def _experts(points: Points) -> list[Shape]:
     shared = (points.matrices - 1) * points.shared_ffn
     t = points.tokens / points.tp
     return [
-        (1.0, local * each, up, points.dim),
-        (1.0, local * each, points.dim, points.expert_ffn),
+        (1 / par.expert_rate, local * each, up, points.dim),
+        (1 / par.expert_rate, local * each, points.dim, points.expert_ffn),
         (1.0, t, shared, points.dim),
         (1.0, t, points.dim, points.shared_ffn),
         (1.0, t, points.experts, points.dim),
@@ -169,17 +177,23 @@ def _traffic(points: Points, par: Parameters, *, experts: bool) -> Column:
     heads = 3.0 * (points.query + 2 * points.key) / points.tp * points.tokens
     if experts:
         visits = points.tokens / points.tp * points.top_k
-        inner = visits * (1.5 * points.matrices * points.expert_ffn + 6.0 * points.dim) # permuted, sent, put back
+        inner = visits * (1.5 * points.matrices * points.expert_ffn + 6.0 * points.dim)  # permuted, sent, put back
         inner = inner + points.tokens / points.tp * (1.5 * points.matrices * points.shared_ffn + 8.0 * points.experts)
     else:
         inner = 1.5 * points.matrices * points.ffn / points.tp * points.tokens
     factor = np.asarray(TRAFFIC)[points.fusion.astype(int)] * par.traffic
-    return factor * points.value_bytes / 2 * (stream + heads + inner) 
+    return factor * points.value_bytes / 2 * (stream + heads + inner)
 
 
-def _casts(products: list[Shape]) -> Column:
-    """Bytes to make low-precision inputs of products: read two, write one, and one transposed for backward."""
-    return sum((count * (m * k + 0.5 * n * k) * 4.0 for count, m, n, k in products), np.zeros(1))
+def _casts(points: Points, par: Parameters, products: list[Shape]) -> tuple[Column, Column]:
+    """Bytes to make low-precision inputs of products, forward and backward: activations joined to what makes them,
+    gradients read and written in both orientations, weights once a step. Scales of 32 values want both orientations
+    forward too."""
+    twice = np.where(points.low_precision >= 2, 1.6, 1.0) * np.where(points.low_precision > 0, par.cast_traffic, 0.0)
+    none = np.zeros(len(points))
+    ahead = sum((count * (2.0 * m * k + 4.0 * n * k / points.micro_batches) for count, m, n, k in products), none)
+    back = sum((count * 4.0 * m * n for count, m, n, k in products), none)
+    return twice * ahead, twice * back
 
 
 def _tensor(points: Points, par: Parameters) -> Column:
@@ -198,9 +212,16 @@ def _context(points: Points, par: Parameters, scores: Column) -> Column:
 
 
 def _exchange(points: Points, par: Parameters) -> Column:
-    """Tokens to their experts and back."""
-    moved = points.tokens / points.tp * points.top_k * points.dim * points.value_bytes
-    return 2 * collectives.all_to_all(points, par, moved, points.ep, np.ones(len(points)))
+    """Tokens to their experts and back: each to its `top_k` ranks, or once to every domain that has one of them."""
+    ones = np.ones(len(points))
+    rows = points.tokens / points.tp * points.dim * points.value_bytes
+    flat = collectives.all_to_all(points, par, rows * points.top_k, points.ep, ones)
+    domains = np.maximum(points.ep / np.minimum(points.domain, points.ep), 1.0)
+    reached = domains * (1 - (1 - 1 / domains) ** points.top_k)
+    outside = rows * reached * (domains - 1) / domains / np.maximum(points.nic_rate * par.nic_rate, 1.0)
+    inside = rows * points.top_k / (points.link_rate * par.link_rate)
+    twice = par.hop_s + np.where(domains > 1, points.latency, 0.0) + np.maximum(outside, inside)
+    return 2 * np.where(points.ep > 1, np.where(points.hierarchical_experts > 0, twice, flat), 0.0)
 
 
 def ends(points: Points, par: Parameters) -> tuple[Column, Column, Column, Column]:
@@ -208,7 +229,9 @@ def ends(points: Points, par: Parameters) -> tuple[Column, Column, Column, Colum
     t = points.tokens
     vocab = points.vocab / points.tp
     embed = ops.moving(points, par, 3 * t * points.dim * points.value_bytes)
-    embed = embed + collectives.gather(points, par, 2 * t * points.dim * points.value_bytes, points.tp, np.ones(len(points)))
+    embed = embed + collectives.gather(
+        points, par, 2 * t * points.dim * points.value_bytes, points.tp, np.ones(len(points))
+    )
     wide = points.with_columns(low_precision=np.zeros(len(points)), achievable=points.achievable_wide)
     forward = ops.product(wide, par, t, vocab, points.dim)
     backward = ops.product(wide, par, t, points.dim, vocab) + ops.product(wide, par, vocab, points.dim, t)

@@ -14,19 +14,27 @@ class Parameters:
     clocks under load."""
     low_product_rate: float = 0.85
     """The same for float8 and below."""
+    expert_rate: float = 0.75
+    """Rate of products grouped by expert, of one large product's: uneven groups, more and smaller tiles."""
+    power_exponent: float = 0.25
+    """How much of that is lost on GPUs with fewer watts for their peak than an H100, as a power of the ratio."""
     tile_s: float = 1.0e-6
     """Seconds to begin and end one tile of a product, on an SM."""
-    attention_rate: float = 0.75
-    """Of a flash attention kernel written for the GPU, of the rate of large products, long sequences, heads of 128."""
-    old_attention_rate: float = 0.75
-    """Of one written for an older generation, from Hopper on."""
+    attention_1: float = 0.48
+    """Forward rate of the first flash attention kernels, long sequences and heads of 128, of that of large products."""
+    attention_2: float = 0.78
+    """Of FlashAttention-2, on the GPUs that it was written for."""
+    attention_3: float = 0.80
+    """Of kernels written for Hopper and later ones."""
+    old_attention: float = 0.65
+    """What is left of the first two's rate on those."""
     memory_rate: float = 0.80
     """Of memory bandwidth that operations bound by it reach."""
     traffic: float = 1.0
     """Bytes that operations between the products move, of our count of them."""
     cast_traffic: float = 1.0
     """Bytes that conversions to low precision move, of our count."""
-    launch_s: float = 6e-6
+    launch_s: float = 20e-6
     """Host's time for one operation."""
     gap_s: float = 1.5e-6
     """Device's idle time between two operations."""
@@ -40,7 +48,7 @@ class Parameters:
     """Share of a hidden communication's time by which the computation beside it slows down."""
     hidden_tensor: float = 0.6
     """Share of tensor-parallel communication that programs which overlap it hide."""
-    straggler: float = 0.01
+    straggler: float = 0.005
     """Slowing per doubling of nodes."""
     fixed_s: float = 0.02
     """Of a step, whatever its size: data, logging, synchronisation."""

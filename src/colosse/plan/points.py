@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colosse.core.errors import UserError
+from colosse.plan.hardware import Gpu
 from colosse.plan.job import Job
 from colosse.spec.counts import projection_params
 from colosse.spec.model import ModelSpec
@@ -37,12 +38,14 @@ class Points:
     Layout: pp, dp_replicate, dp_shard, cp, tp, ep, micro_batch, stages_per_rank, schedule and recompute (indices into
     SCHEDULES and RECOMPUTE).
     Job: seq_len, batch (sequences of a step), lora, muon.
-    Software: zero, flash, tuned, fusion (index into FUSION), graphs, sp, overlap_data, overlap_tensor,
+    Software: zero, flash, flash_generation, fusion (index into FUSION), fused_accumulation, graphs, sp, selective_products,
+    hierarchical_experts, overlap_data, overlap_tensor,
     overlap_pipeline, ring,
     gradient_bytes, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
-    Hardware: peak and achievable (FLOP/s in the products' precision), achievable_wide (in bfloat16 or float16), vector
+    Hardware: peak and achievable (FLOP/s in the products' precision), peak_wide and achievable_wide (in
+    bfloat16 or float16), vector
     (FLOP/s), sms, memory (bytes), memory_rate, link_rate, nic_rate (bytes/s), domain, link_reduces, fabric_reduces,
-    latency (s), oversubscription, pod, year, gpus.
+    latency (s), oversubscription, pod, watts, year, gpus.
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
@@ -162,10 +165,13 @@ def _row(job: Job) -> dict[str, float]:
         "muon": job.optimizer == "muon",
         "zero": zero,
         "flash": software.flash_attention,
-        "tuned": software.tuned_attention,
+        "flash_generation": software.flash_generation,
         "fusion": FUSION.index(software.fusion),
+        "fused_accumulation": software.fused_accumulation,
         "graphs": software.cuda_graphs,
         "sp": software.sequence_parallel,
+        "selective_products": software.selective_products,
+        "hierarchical_experts": software.hierarchical_experts,
         "overlap_data": software.overlap_data,
         "overlap_tensor": software.overlap_tensor,
         "overlap_pipeline": software.overlap_pipeline,
@@ -174,8 +180,9 @@ def _row(job: Job) -> dict[str, float]:
         "value_bytes": 4 if precision == "float32" else 2,
         "low_precision": low,
         "peak": gpu.tflops[asked] * 1e12,
-        "achievable": gpu.achievable_tflops.get(asked, 0.78 * gpu.tflops[asked]) * 1e12,
-        "achievable_wide": gpu.achievable_tflops.get(wide, 0.78 * gpu.tflops[wide]) * 1e12,
+        "achievable": _achievable(gpu, asked),
+        "achievable_wide": _achievable(gpu, wide),
+        "peak_wide": gpu.tflops[wide] * 1e12,
         "vector": gpu.vector_tflops * 1e12,
         "sms": gpu.multiprocessors,
         "memory": gpu.memory_gb * 1e9,
@@ -188,10 +195,19 @@ def _row(job: Job) -> dict[str, float]:
         "latency": fabric.latency_us * 1e-6,
         "oversubscription": fabric.oversubscription,
         "pod": fabric.pod_gpus or cluster.gpus,
+        "watts": gpu.watts,
         "year": gpu.year,
         "gpus": cluster.gpus,
     }
     return {name: float(value) for name, value in columns.items()}
+
+
+ACHIEVABLE = {"float32": 0.85, "nvfp4": 0.6}
+"""Of the peak, where nobody published the best product of a GPU; 0.78 for the other precisions, the median of those known."""
+
+
+def _achievable(gpu: Gpu, precision: str) -> float:
+    return gpu.achievable_tflops.get(precision, ACHIEVABLE.get(precision, 0.78) * gpu.tflops[precision]) * 1e12
 
 
 def _model(spec: ModelSpec) -> dict[str, float]:

@@ -86,14 +86,19 @@ def read(path: Path | None = None, *, hardware: Catalogue | None = None) -> tupl
 
 def _rows(path: Path | None) -> list[dict[str, str]]:
     try:
-        text = resources.files(__package__).joinpath(BUILT_IN).read_text("utf-8") if path is None else path.read_text("utf-8-sig")
+        text = (
+            resources.files(__package__).joinpath(BUILT_IN).read_text("utf-8")
+            if path is None
+            else path.read_text("utf-8-sig")
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}", hint="give a CSV file") from None
     reader = csv.DictReader(text.splitlines())
     missing = {"hardware", "n_gpus", "seq_len"} - set(reader.fieldnames or ())
     if missing:
         raise UserError(
-            f"{path} has no column {sorted(missing)[0]!r}", hint="`colosse plan validate --json` shows the columns of ours"
+            f"{path} has no column {sorted(missing)[0]!r}",
+            hint="`colosse plan validate --json` shows the columns of ours",
         )
     return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
 
@@ -203,6 +208,8 @@ def _model(row: Row, assumed: list[str]) -> ModelSpec:
     dim = _number(row, "d_model", "the model's width")
     layers = _layers(row, dim, assumed)
     heads = int(float(row["n_heads"])) if row.get("n_heads") else 0
+    if not heads and _writes_scores(row):
+        raise _Unusable("the number of heads is not stated, on which attention that writes its scores depends")
     if not heads:
         heads = max(1, dim // 128)
         assumed.append(f"{heads} heads of 128")
@@ -278,12 +285,11 @@ def _layout(
     elif "1f1b" in notes and "interleaved 1f1b" in notes and pp > 1 and vpp == 1:
         schedule, vpp = "interleaved_1f1b", 2
         assumed.append("interleaved in 2 stages per rank")
-    if not row.get("micro_batch"):
-        assumed.append("micro batch of 1")
     fsdp = "fsdp" in zero or "zero-3" in zero or zero in ("3", "2")
     stage = 3 if fsdp else 1
     if match := re.search(r"zero-?(\d)|^(\d)", zero):
         stage = int(match[1] or match[2])
+    micro_batch = _micro_batch(row, dp, pp, fsdp, assumed)
     layout = Layout(
         pp=pp,
         dp_shard=dp if stage else 1,
@@ -291,7 +297,7 @@ def _layout(
         cp=cp,
         tp=tp,
         ep=ep,
-        micro_batch_size=_number(row, "micro_batch", "micro batch", 1),
+        micro_batch_size=micro_batch,
         schedule=schedule,
         stages_per_rank=vpp if pp > 1 else 1,
         recompute=_recompute(row),
@@ -300,14 +306,45 @@ def _layout(
     return layout, _software(row, cluster, stage, tp)
 
 
+def _micro_batch(row: Row, dp: int, pp: int, fsdp: bool, assumed: list[str]) -> int:
+    """As stated; else with FSDP the whole share, cut for a pipeline into as many passes as it has places; else 1."""
+    if row.get("micro_batch"):
+        return _number(row, "micro_batch", "micro batch")
+    share = float(row.get("global_batch_seqs") or 0) / dp / pp
+    size = int(share) if fsdp and share.is_integer() and 1 < share <= 16 else 1
+    assumed.append(f"micro batch of {size}")
+    return size
+
+
 def _recompute(row: Row) -> str:
     text = row.get("act_ckpt", "").lower()
+    if not text and "recompute" in row.get("flops_kind", ""):
+        return "full"
     if text.startswith("full"):
         return "full"
     return "selective" if text.startswith("selective(op") or text.startswith("selective (custom") else "none"
 
 
-PRECISION_NAMES = (("nvfp4", "nvfp4"), ("mx", "mxfp8"), ("fp8", "float8"), ("float8", "float8"), ("fp16", "float16"), ("bf16", "bfloat16"))
+PRECISION_NAMES = (
+    ("nvfp4", "nvfp4"),
+    ("mx", "mxfp8"),
+    ("fp8", "float8"),
+    ("float8", "float8"),
+    ("fp16", "float16"),
+    ("bf16", "bfloat16"),
+)
+
+
+def _has_flash(row: Row) -> bool:
+    notes = row.get("notes", "").lower()
+    return "flash attention" in notes and not re.search(r"\bno\b[^;]*flash attention", notes)
+
+
+def _writes_scores(row: Row) -> bool:
+    """Before FlashAttention (2022) people trained in float16, on A100 and older."""
+    old = row["hardware"].startswith(("A100", "V100", "P100"))
+    said = "fp16" in row.get("precision", "").lower() or "flash attention" in row.get("notes", "").lower()
+    return old and said and not _has_flash(row)
 
 
 def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
@@ -320,20 +357,24 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
         precision = "float8"
     if precision == "bfloat16":
         precision = wide
-    # Before FlashAttention (2022) people trained in float16 on A100 and older.
-    old = cluster.gpu.year <= 2020 and ("fp16" in text or "no flash" in notes) and "flash attention" not in notes.replace("no flash", "")
+    flash, old = _has_flash(row), _writes_scores(row)
     sharded = stage >= 2
-    fusion = "compiled" if "torch.compile" in notes else "none" if sharded else "kernels"
-    nvidia = not sharded and not old and cluster.gpu.year >= 2022
+    said = f"{notes} {row.get('source', '').lower()}"
+    megatron = re.search(r"megatron|nemo|transformer engine|nvidia", said) is not None
+    nvidia = megatron and not old and cluster.gpu.year >= 2022
+    fusion = "compiled" if "torch.compile" in notes else "kernels" if megatron or not sharded else "none"
     return Software(
         zero=stage,
         precision=precision,
         flash_attention=not old,
-        tuned_attention=nvidia,
+        flash_generation=1 if flash else 3 if nvidia else 2,
         fusion=fusion,
-        cuda_graphs=nvidia,
+        fused_accumulation=fusion == "kernels" and "deepspeed" not in notes,
+        cuda_graphs=nvidia and not row.get("moe_experts"),
+        hierarchical_experts=nvidia,
         sequence_parallel=not old or "+sp" in checkpoint or "sequence parallel" in checkpoint,
         recompute_attention="selective(attention" in checkpoint,
+        selective_products=0.5 if "selective(op" in checkpoint else 0.0,
         overlap_data=not old,
         overlap_tensor=(nvidia and tp > 1) or "asynctp" in notes,
         overlap_pipeline=not old,
