@@ -61,7 +61,7 @@ def fit(rows: Rows, start: Parameters | None = None, *, steps: int = 25) -> Para
     prior = np.log([getattr(start, name) for name in names])
     spread = np.array([KNOWN.get(name, PRIOR) for name in names])
     _, inverse, counts = np.unique(rows.groups, return_inverse=True, return_counts=True)
-    balance = 1 / counts[inverse] ** 0.5
+    balance = 1 / counts[inverse] ** 0.25
 
     def residuals(x: Column) -> Column:
         errors = rows.errors(_parameters(names, x))

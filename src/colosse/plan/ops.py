@@ -10,9 +10,6 @@ from colosse.plan.points import Column, Points
 TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.95), (128, 64, 0.8), (64, 64, 0.6))
 """Rows, columns and relative rate of the tiles in which libraries cut a product; they choose the best."""
 
-LAST_WAVE = 0.5
-"""Share of a last wave's idle SMs that stays idle: split-k and stream-k give the rest something to do."""
-
 BACKWARD_ATTENTION = 2.5 / 0.85
 """Time of attention's backward pass over forward's: five products for two, at a lower rate (arXiv:2307.08691, figure 4)."""
 
@@ -26,8 +23,8 @@ HEAD_HALF = 32.0
 """Head dimensions at which it would reach half (the same figure: 64 against 128)."""
 
 
-WATTS_PER_TFLOP = 700 / 989.5
-"""Of an H100 SXM in bfloat16: older GPUs have more, and hold their clocks."""
+WATTS_PER_TFLOP = 400 / 312
+"""Of an A100 SXM in bfloat16, which holds its clocks; later GPUs have less for each FLOP."""
 
 
 def sustained(points: Points, par: Parameters) -> Column:
@@ -48,7 +45,7 @@ def product(points: Points, par: Parameters, m: Column, n: Column, k: Column) ->
     best = np.full(np.broadcast(m, n, k, per_sm).shape, np.inf)
     for rows, columns, share in TILES:
         waves = np.ceil(m / rows) * np.ceil(n / columns) / points.sms
-        waves = np.maximum(waves + LAST_WAVE * (np.ceil(waves) - waves), 1 / np.minimum(points.sms, 4))
+        waves = np.maximum(waves + par.last_wave * (np.ceil(waves) - waves), 1 / np.minimum(points.sms, 4))
         best = np.minimum(best, waves * (2 * rows * columns * k / (per_sm * share) + par.tile_s))
     width = np.where(low, 1.0, points.value_bytes)
     moved = (m * k + k * n) * width + m * n * points.value_bytes
