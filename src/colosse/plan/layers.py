@@ -88,9 +88,9 @@ def _layer(points: Points, par: Parameters, *, experts: bool) -> tuple[Pass, Pas
     casts, casts_back = _casts(points, par, products)
     memory = ops.moving(points, par, moved + casts) + count * par.gap_s
     summed = sum((cnt * n * k for cnt, _, n, k in products), np.zeros(1)) * (2 * points.gradient_bytes + 2)
-    summed = np.where(
-        (points.micro_batches > 1) & (points.lora == 0), summed, 0.0
-    )  # into those of earlier micro batches
+    # Into the sums of earlier micro batches, where the product does not do it by itself.
+    apart = (points.micro_batches > 1) & (points.lora == 0) & (points.fused_accumulation == 0)
+    summed = np.where(apart, summed, 0.0)
     memory_back = ops.moving(points, par, 2 * moved + casts_back + summed) + 2 * count * par.gap_s
 
     tensor = _tensor(points, par)
@@ -162,8 +162,8 @@ def _experts(points: Points, par: Parameters) -> list[Shape]:
     shared = (points.matrices - 1) * points.shared_ffn
     t = points.tokens / points.tp
     return [
-        (1 / par.expert_rate, local * each, up, points.dim),
-        (1 / par.expert_rate, local * each, points.dim, points.expert_ffn),
+        (local / par.expert_rate, each, up, points.dim),
+        (local / par.expert_rate, each, points.dim, points.expert_ffn),
         (1.0, t, shared, points.dim),
         (1.0, t, points.dim, points.shared_ffn),
         (1.0, t, points.experts, points.dim),

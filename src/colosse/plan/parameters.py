@@ -14,10 +14,12 @@ class Parameters:
     clocks under load."""
     low_product_rate: float = 0.85
     """The same for float8 and below."""
-    expert_rate: float = 0.75
+    plain_rate: float = 0.9
+    """Of that, for programs without the vendor's training kernels, from Hopper on."""
+    expert_rate: float = 0.85
     """Rate of products grouped by expert, of one large product's: uneven groups, more and smaller tiles."""
-    power_exponent: float = 0.15
-    """How much of that is lost on GPUs with fewer watts for their peak than an A100, as a power of the ratio."""
+    power_exponent: float = 0.3
+    """How much of that is lost on GPUs with fewer watts for their peak than an H100, as a power of the ratio."""
     last_wave: float = 0.7
     """Share of a product's last wave of tiles whose idle SMs stay idle; split-k gives the rest something to do."""
     tile_s: float = 1.0e-6

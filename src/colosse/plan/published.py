@@ -361,6 +361,7 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
     sharded = stage >= 2
     said = f"{notes} {row.get('source', '').lower()}"
     megatron = re.search(r"megatron|nemo|transformer engine|nvidia", said) is not None
+    megatron &= re.search(r"maxtext|paxml|\bjax\b", said) is None
     nvidia = megatron and not old and cluster.gpu.year >= 2022
     fusion = "compiled" if "torch.compile" in notes else "kernels" if megatron or not sharded else "none"
     return Software(
