@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -190,8 +189,9 @@ class Catalogue:
         self.nodes = {node.name: node for node in nodes}
         self.fabrics = {fabric.name: fabric for fabric in fabrics}
         self.storages = {storage.name: storage for storage in storages}
+        machines: list[Gpu | Node] = [*self.gpus.values(), *self.nodes.values()]
         taken: dict[str, str] = {}
-        for entry in chain(self.gpus.values(), self.nodes.values()):
+        for entry in machines:
             for plain in dict.fromkeys(map(_plain, _names(entry))):
                 if taken.setdefault(plain, entry.name) != entry.name:
                     raise UserError(f"{taken[plain]} and {entry.name} share a name", hint=f"change alias {plain!r}")
@@ -369,7 +369,11 @@ def _load(dated: tuple[tuple[Path, int], ...]) -> Catalogue:
         section: [_entry(model, table, origins[section, name]) for name, table in tables[section].items()]
         for section, model in SECTIONS.items()
     }
-    return Catalogue(**made)
+    try:
+        return Catalogue(**made)
+    except UserError as error:
+        files = ", ".join(str(path) for path, _ in dated)
+        raise UserError(f"{files}: {error.message}", hint=error.hint) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from colosse.cli.plan import hardware
+
 app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
 
 
 @app.callback()
 def _root() -> None:
     """Plan a training run or a fleet: fit, speed, layout, failures, the bill."""
+
+
+app.command("hardware")(hardware.hardware)
