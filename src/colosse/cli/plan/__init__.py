@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from colosse.cli.plan import hardware
+from colosse.cli.plan import hardware, reliability
 
 app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
 
@@ -14,4 +14,5 @@ def _root() -> None:
     """Plan a training run or a fleet: fit, speed, layout, failures, the bill."""
 
 
+app.command("reliability")(reliability.reliability)
 app.command("hardware")(hardware.hardware)
