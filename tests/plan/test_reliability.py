@@ -140,6 +140,18 @@ def test_to_first_order_it_is_the_formula_of_arxiv_2410_21680(interval: float) -
     assert plan.ettr.value == pytest.approx(theirs, abs=1.5e-3)
 
 
+@given(factor=st.floats(0.01, 3), more=st.floats(1, 3), spares=st.integers(0, 100), left_out=st.sampled_from([0, 16]))
+def test_more_failures_fewer_spares_and_slower_storage_are_never_better(
+    factor: float, more: float, spares: int, left_out: int
+) -> None:
+    regime = replace(llama().regime, spares=spares, replica_nodes=left_out).scaled(factor)
+    kept = fractions(regime)["training"]
+    assert fractions(regime.scaled(more))["training"] <= kept * (1 + 1e-9)
+    assert fractions(replace(regime, spares=spares + 1))["training"] >= kept * (1 - 1e-9)
+    assert fractions(replace(regime, write_s=more * regime.write_s))["training"] <= kept
+    assert fractions(replace(regime, restart_s=more * regime.restart_s))["training"] <= kept * (1 + 1e-9)
+
+
 def test_without_failures_only_saves_cost() -> None:
     plan = reliability(cluster(8), params=1e9, ideal_days=10, faults=simple(0.0), interval_s=990)
     assert plan.ettr.value == pytest.approx(0.99)

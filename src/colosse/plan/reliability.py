@@ -32,7 +32,7 @@ from colosse.spec.model import ModelSpec
 BYTES_PER_PARAM = 12
 """Of our checkpoints: float32 master weight and AdamW's two moments. Others also store bfloat16 weights (14)."""
 MOMENT_BYTES = 4
-HOPELESS = 0.01
+HOPELESS = 0.05
 """Effective training time below which a run is refused: its days would mean nothing."""
 MOST_SPARES = 0.25
 """Share of the nodes beyond which no spares are proposed."""

@@ -127,7 +127,7 @@ class _Runs:
 
         on &= ~broken
         left = np.where(on, left - regime.restart_s, 0)
-        share = 1 - self._left_out()
+        share = 1 - self._left_out() if regime.replica_nodes else np.ones(runs)
         period = regime.interval_s + regime.stall_s
         todo = self.work / share
         # The last stretch ends with the run, not with a checkpoint.
