@@ -10,14 +10,17 @@ from colosse.plan import collectives, ops
 from colosse.plan.parameters import Parameters
 from colosse.plan.points import Column, Points
 
-OPERATIONS = (44.0, 26.0, 18.0)
+OPERATIONS = (50.0, 36.0, 20.0)
 """Kernels of a dense layer's forward pass, by `Points.fusion`; backward launches twice as many."""
 
 MOE_OPERATIONS = 30.0
 """More in a layer with experts: router, permutation, counts, exchange."""
 
-TRAFFIC = (2.0, 1.0, 0.7)
+TRAFFIC = (1.15, 1.0, 0.75)
 """Bytes that operations between products move, by `Points.fusion`: joined by hand is the unit."""
+
+EAGER_GATED = 3.0
+"""The first of them for gated models: RMSNorm, rotation and SwiGLU written in single operations, partly in float32."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,7 @@ def _traffic(points: Points, par: Parameters, *, experts: bool) -> Column:
     else:
         inner = 1.5 * points.matrices * points.ffn / points.tp * points.tokens
     factor = np.asarray(TRAFFIC)[points.fusion.astype(int)] * par.traffic
+    factor = np.where((points.fusion == 0) & (points.matrices == 3), EAGER_GATED * par.traffic, factor)
     return factor * points.value_bytes / 2 * (stream + heads + inner)
 
 

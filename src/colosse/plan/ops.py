@@ -23,16 +23,6 @@ HEAD_HALF = 32.0
 """Head dimensions at which it would reach half (the same figure: 64 against 128)."""
 
 
-WATTS_PER_TFLOP = 700 / 989.5
-"""Of an H100 SXM in bfloat16. With more, GPUs hold their clocks; later ones have less."""
-
-
-def sustained(points: Points, par: Parameters) -> Column:
-    """Share of the best products' rate that lasts under load, where power is short."""
-    supply = points.watts / (points.peak_wide / 1e12) / WATTS_PER_TFLOP
-    return np.minimum(supply, 1.0) ** par.power_exponent
-
-
 def libraries(points: Points, par: Parameters) -> Column:
     """Share of the best rate that a program reaches without its vendor's training kernels, on GPUs since Hopper."""
     return np.where((points.fusion != 1) & (points.year >= 2022), par.plain_rate, 1.0)
@@ -46,7 +36,7 @@ def product(points: Points, par: Parameters, m: Column, n: Column, k: Column) ->
     """
     low = points.low_precision > 0
     rate = points.achievable * np.where(low, par.low_product_rate, par.product_rate)
-    rate = rate * sustained(points, par) * libraries(points, par)
+    rate = rate * libraries(points, par)
     per_sm = rate / points.sms
     best = np.full(np.broadcast(m, n, k, per_sm).shape, np.inf)
     for rows, columns, share in TILES:
@@ -87,7 +77,7 @@ def attention(points: Points, par: Parameters, pairs: Column) -> Column:
         rate
         * points.achievable_wide
         * par.product_rate
-        * sustained(points, par)
+       
         * shape
         * length
         / (length + SEQUENCE_HALF)

@@ -380,7 +380,8 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
         overlap_tensor=(nvidia and tp > 1) or "asynctp" in notes,
         overlap_pipeline=not old,
         context="all_to_all" if "ulysses" in notes else "ring",
-        gradient_bytes=2 if "pure" in notes or (old and stage == 0) else 4,
+        gradient_bytes=2 if "pure" in notes or (old and (stage == 0 or precision == "float16")) else 4,
+        chunked_loss=False,
     )
 
 
