@@ -6,13 +6,19 @@ with a prior on every parameter: what the data cannot tell stays where physics p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
+from colosse.core.files import write_atomic
+from colosse.plan.calibration import Calibration, Tested
 from colosse.plan.cost import step_times
+from colosse.plan.memory import peak_memory
 from colosse.plan.parameters import Parameters
 from colosse.plan.points import Column, Points
 from colosse.plan.published import Measured
@@ -96,14 +102,50 @@ def _parameters(names: Sequence[str], x: Column) -> Parameters:
 def leave_one_out(rows: Rows, start: Parameters | None = None) -> Column:
     """Each row's error with parameters from all other sources."""
     errors = np.zeros(len(rows.measured))
-    everything = fit(rows, start)
     for group in np.unique(rows.groups):
         out = rows.groups == group
         errors[out] = rows.take(out).errors(fit(rows.take(~out), start))
-    del everything
     return errors
 
 
-def as_table(par: Parameters) -> dict[str, float]:
-    """By name."""
-    return asdict(par)
+def calibrate(measured: Sequence[Measured]) -> Calibration:
+    """Fit to these rows, with bands from the errors of rows whose source was left out."""
+    timed = [row for row in measured if row.step_s]
+    rows = Rows.of(timed)
+    off = np.exp(-leave_one_out(rows))  # measured over predicted
+    experts = np.array([row.job.model.moe is not None for row in timed])
+    jobs = [row.job for row in timed]
+    return Calibration(
+        values=asdict(fit(rows)),
+        dense=_band(off[~experts]),
+        experts=_band(off[experts]),
+        memory=_memory_band(measured),
+        tested=Tested(
+            gpus=dict(sorted(Counter(job.cluster.gpu.name for job in jobs).items())),
+            most_gpus=max(job.layout.world_size for job in jobs),
+            seq_len=(min(job.seq_len for job in jobs), max(job.seq_len for job in jobs)),
+            precisions=sorted({job.software.precision or job.layout.precision for job in jobs}),
+            schedules=sorted({job.layout.schedule for job in jobs if job.layout.pp > 1}),
+        ),
+    )
+
+
+def _band(off: Column) -> tuple[float, float]:
+    low, high = np.quantile(off, (0.05, 0.95))
+    return float(low), float(high)
+
+
+def _memory_band(measured: Sequence[Measured]) -> tuple[float, float]:
+    known = [row for row in measured if row.memory_gb and not row.out_of_memory]
+    predicted = peak_memory(Points.of([row.job for row in known]))
+    return _band(np.array([row.memory_gb * 1e9 for row in known]) / predicted)
+
+
+def write(found: Calibration, path: Path) -> None:
+    """As `calibration.toml`."""
+    rounded = {name: float(f"{value:.4g}") for name, value in found.values.items()}
+    ranges = {name: [round(end, 3) for end in getattr(found, name)] for name in ("dense", "experts", "memory")}
+    text = tomli_w.dumps({"values": rounded} | found.model_dump(mode="json", include={"tested"}))
+    head = "# Written by `colosse plan validate --fit`: docs/plan/cost.md.\n"
+    lines = "".join(f"{name} = {value}\n" for name, value in ranges.items())
+    write_atomic(path, f"{head}\n{lines}\n{text}".encode())

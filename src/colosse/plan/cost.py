@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from colosse.plan import collectives, layers, ops
+from colosse.plan import collectives, data_parallel, layers, memory
+from colosse.plan.calibration import Calibration, calibration
+from colosse.plan.estimate import Band, Estimate
+from colosse.plan.job import Job
 from colosse.plan.parameters import Parameters
-from colosse.plan.points import Column, Points
+from colosse.plan.pipeline import Timeline, simulate, step_span
+from colosse.plan.points import RECOMPUTE, SCHEDULES, Column, Points
+from colosse.spec.counts import flops
 
 KINDS = (
     "products",
@@ -27,6 +33,12 @@ KINDS = (
     "fixed",
 )
 
+NODE = 8
+"""GPUs that share a host, for counting hosts that may be slow."""
+
+WEIGHT_SHARE = 1 / 3
+"""Of a backward pass, what zero-bubble schedules may put off: gradients of weights are half of its products."""
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -34,142 +46,162 @@ class Steps:
 
     total: Column
     parts: dict[str, Column]
-    """By kind; they add up to `total`."""
+    """By kind, as `KINDS`; they add up to `total`."""
 
 
-def step_times(points: Points, par: Parameters) -> Steps:
-    """Seconds of a step for every row."""
-    m, v = points.micro_batches, points.stages_per_rank
+@dataclass(frozen=True)
+class _Stages:
+    """What one micro batch takes on the first pipeline stage, on the fullest one between, and on the last."""
+
+    forward: tuple[Column, Column, Column]
+    backward: tuple[Column, Column, Column]
+    """With what is computed again."""
+    hop: Column
+    """Sending it to the next."""
+    parts: dict[str, Column]
+    """Seconds of all layers of the fullest place, by kind."""
+    layer: tuple[Column, Column]
+    """One layer, forward and backward."""
+
+
+def step_times(points: Points, par: Parameters | None = None) -> Steps:
+    """Seconds of a step for every row, pipelines in closed form.
+
+    Args:
+        points: the jobs.
+        par: parameters; None for the calibrated ones.
+    """
+    par = par or calibration().parameters
+    stages = _stages(points, par)
+    span = step_span(points, stages.forward, stages.backward, stages.hop, WEIGHT_SHARE)
+    return _steps(points, par, stages, span)
+
+
+def estimate(job: Job) -> Estimate:
+    """A step of one job, its pipeline simulated pass by pass.
+
+    Raises:
+        UserError: the GPU lacks the precision.
+    """
+    return estimate_many([job])[0]
+
+
+def estimate_many(jobs: Sequence[Job]) -> list[Estimate]:
+    """A step of each job."""
+    if not jobs:
+        return []
+    known = calibration()
+    points = Points.of(jobs)
+    stages = _stages(points, known.parameters)
+    span = step_span(points, stages.forward, stages.backward, stages.hop, WEIGHT_SHARE)
+    for row, job in enumerate(jobs):
+        if job.layout.pp > 1:
+            span[row] = _timeline(points, stages, row).makespan
+    steps = _steps(points, known.parameters, stages, span)
+    return [_estimate(job, points, steps, row, known) for row, job in enumerate(jobs)]
+
+
+def timeline(job: Job) -> Timeline:
+    """When each pass of a step runs; for a job with a pipeline.
+
+    Raises:
+        UserError: the GPU lacks the precision.
+    """
+    points = Points.of([job])
+    return _timeline(points, _stages(points, calibration().parameters), 0)
+
+
+def _stages(points: Points, par: Parameters) -> _Stages:
     forward, backward = layers.layer(points, par)
     recompute = points.recompute
-    zero = np.zeros(len(points))
-    again = np.where(recompute == 3, forward.total, zero)
-    again = np.where(recompute == 2, forward.memory_bound + points.selective_products * forward.products, again)
-    again = np.where((recompute == 1) & (points.flash == 0), forward.attention, again)
-    embed_f, embed_b, head_f, head_b = layers.ends(points, par)
-
-    first, middle, last = points.stage_layers()
-    f, b = forward.total, backward.total + again
-    stage = [(first * (f + b) + embed_f + embed_b), middle * (f + b), last * (f + b) + head_f + head_b]
-    alone = points.stages == 1
-    whole = points.layers * (f + b) + embed_f + embed_b + head_f + head_b
-    # chunk times: rank 0 holds the first stage, the last rank the last one
-    slow = np.where(
-        alone,
-        whole,
-        np.maximum(
-            np.maximum(stage[0] + (v - 1) * stage[1], stage[2] + (v - 1) * stage[1]),
-            np.where(points.pp > 2, v * stage[1], 0),
-        ),
-    )
-    fill = np.where(
-        alone,
+    again = np.select(
+        [
+            recompute == RECOMPUTE.index("full"),
+            recompute == RECOMPUTE.index("selective"),
+            (recompute == RECOMPUTE.index("attention")) & (points.flash == 0),
+        ],
+        [forward.total, forward.memory_bound + points.selective_products * forward.products, forward.attention],
         0.0,
-        stage[0] + stage[2] + (points.pp - 2) * stage[1] - np.maximum(np.maximum(stage[0], stage[2]), stage[1]),
     )
-    bubble_share = np.select([points.schedule <= 1, points.schedule == 2], [1.0, 0.5], 0.25)
-    bubble = np.maximum(fill, 0) * bubble_share
-    busy = m * slow
-
+    ahead, back = forward.total, backward.total + again
+    embedding, head_forward, head_backward = layers.ends(points, par)
+    first, middle, last = points.stage_layers()
+    alone = points.stages == 1
+    begin = ahead * first + embedding + alone * head_forward
+    begin_back = back * first + embedding + alone * head_backward
     # Tensor ranks each send a part, and gather it over their links (arXiv:2104.04473, section 4.1).
     moved = points.tokens * points.dim * points.value_bytes / points.tp
     hop = collectives.send(points, par, moved, points.tp * points.cp * points.data_ranks)
-    crossings = np.where(
-        points.pp > 1, 2 * (points.pp - 1) + np.where(points.overlap_pipeline > 0, 0.2, 2.0) * m * v, 0.0
+    there = np.where(alone, points.layers, points.stages_per_rank * middle)
+    both = {kind: getattr(forward, kind) + getattr(backward, kind) for kind in KINDS[:8] if kind != "recomputation"}
+    parts = {kind: there * column for kind, column in (both | {"recomputation": again}).items()}
+    ends = np.where(alone, embedding * 2 + head_forward + head_backward, 0.0)
+    parts["products"] = parts["products"] + ends
+    return _Stages(
+        forward=(begin, ahead * middle, np.where(alone, begin, ahead * last + head_forward)),
+        backward=(begin_back, back * middle, np.where(alone, begin_back, back * last + head_backward)),
+        hop=np.where(points.pp > 1, hop, 0.0),
+        parts=parts,
+        layer=(ahead, back),
     )
-    transfer = crossings * hop
-
-    data = _data_parallel(points, par, f, b, first, middle, last)
-    optimizer = _optimizer(points, par)
-
-    nodes = points.world / np.maximum(np.minimum(points.domain, 8), 1)
-    subtotal = busy + bubble + transfer + data + optimizer
-    stragglers = subtotal * par.straggler * np.log2(np.maximum(nodes, 1.0))
-    fixed = np.full(len(points), par.fixed_s)
-
-    # what the slowest place does, by kind
-    layers_there = np.where(alone, points.layers, v * middle)
-    share = layers_there * m
-    parts = {
-        "products": share * (forward.products + backward.products),
-        "attention": share * (forward.attention + backward.attention),
-        "memory_bound": share * (forward.memory_bound + backward.memory_bound),
-        "recomputation": share * again,
-        "launches": share * (forward.launches + backward.launches),
-        "tensor_parallel": share * (forward.tensor_parallel + backward.tensor_parallel),
-        "context_parallel": share * (forward.context_parallel + backward.context_parallel),
-        "expert_parallel": share * (forward.expert_parallel + backward.expert_parallel),
-        "pipeline_bubble": bubble,
-        "pipeline_transfer": transfer,
-        "data_parallel": data,
-        "optimizer": optimizer,
-        "stragglers": stragglers,
-        "fixed": fixed,
-    }
-    rest = busy - sum((parts[kind] for kind in KINDS[:8]), zero)
-    ends_products = np.where(alone, rest, np.maximum(rest, 0))
-    parts["products"] = parts["products"] + ends_products
-    parts["pipeline_bubble"] = parts["pipeline_bubble"] + (rest - ends_products)
-    total = subtotal + stragglers + fixed
-    return Steps(total, parts)
 
 
-def _stage_params(points: Points) -> Column:
-    """Parameters on a rank of the fullest place, whole over data ranks."""
-    dense = points.matrices * points.dim * points.ffn
-    moe = (
-        points.matrices * points.dim * (points.experts / points.ep * points.expert_ffn * points.tp + points.shared_ffn)
-    )
-    attention = points.proj_params
-    share = points.moe_layers / points.layers
-    per_layer = (attention + (1 - share) * dense + share * moe) / points.tp
-    _, middle, _ = points.stage_layers()
-    ends = points.vocab * points.dim / points.tp * np.where(points.tied > 0, 1.0, 2.0)
-    return np.where(points.pp > 1, middle * points.stages_per_rank * per_layer, points.layers * per_layer + ends)
-
-
-def _data_parallel(
-    points: Points, par: Parameters, f: Column, b: Column, first: Column, middle: Column, last: Column
-) -> Column:
-    """Exposed time of gathering weights and reducing gradients over data ranks."""
+def _steps(points: Points, par: Parameters, stages: _Stages, span: Column) -> Steps:
     m = points.micro_batches
-    held = _stage_params(points)
-    held = np.where(points.lora > 0, 0.01 * held, held)
-    stride = points.tp * points.cp
-    shard, replicate = points.dp_shard * points.cp, points.dp_replicate
-    stride_shard = points.tp
-    weights = held * 2
-    gradients = held * points.gradient_bytes
-    gather = collectives.gather(points, par, weights, shard, stride_shard)
-    reduce = collectives.gather(points, par, gradients, shard, stride_shard)
-    outer = 2 * collectives.gather(points, par, gradients / np.maximum(shard, 1), replicate, stride * points.dp_shard)
-    outer = np.where(
-        points.zero == 0,
-        2 * collectives.gather(points, par, gradients, points.data_ranks * points.cp, stride_shard),
-        outer,
+    parts = {kind: m * column for kind, column in stages.parts.items()}
+    busy = sum(parts.values(), np.zeros(len(points)))
+    sends = np.where(
+        points.overlap_pipeline > 0, 2 * (points.pp - 1), 2 * (points.pp - 1) + 2 * m * points.stages_per_rank
     )
-    gather = np.where(points.zero == 0, 0.0, gather)
-    reduce = np.where(points.zero == 0, 0.0, reduce)
-    compute = points.layers / points.stages * points.stages_per_rank * (f + b)
-    # once a step: beside the last backward and the first forward
-    window = compute
-    once = reduce + gather + outer
-    exposed = np.maximum(once - 0.9 * window, 0.1 * once) + par.overlap_loss * np.minimum(once, window)
-    exposed = np.where(points.overlap_data > 0, exposed, once)
-    # every micro batch: FSDP
-    n = points.layers / points.pp
-    gather_l, reduce_l = gather / n, reduce / n
-    forward_exposed = np.maximum(gather_l - f, 0.0)
-    backward_exposed = np.maximum(gather_l * (points.zero == 3) + reduce_l - b, 0.0)
-    passes = np.where(points.pp > 1, 1.0, m)
-    fs = passes * (n * (forward_exposed + backward_exposed) + gather_l + reduce_l)
-    hidden = passes * n * (np.minimum(gather_l, f) + np.minimum(gather_l + reduce_l, b))
-    fs = fs + par.overlap_loss * hidden + outer * 0.5
-    fs = np.where(points.overlap_data > 0, fs, passes * (2 * gather + reduce) + outer)
-    return np.where(points.zero >= 2, fs, exposed)
+    idle = span - busy
+    parts["pipeline_transfer"] = np.where(points.pp > 1, np.minimum(sends * stages.hop, np.maximum(idle, 0.0)), 0.0)
+    parts["pipeline_bubble"] = idle - parts["pipeline_transfer"]
+    parts["data_parallel"] = data_parallel.waiting(points, par, *stages.layer)
+    parts["optimizer"] = data_parallel.optimizer(points, par)
+    subtotal = span + parts["data_parallel"] + parts["optimizer"]
+    parts["stragglers"] = subtotal * par.straggler * np.log2(np.maximum(points.world / NODE, 1.0))
+    parts["fixed"] = np.full(len(points), par.fixed_s)
+    return Steps(subtotal + parts["stragglers"] + parts["fixed"], {kind: parts[kind] for kind in KINDS})
 
 
-def _optimizer(points: Points, par: Parameters) -> Column:
-    """Gradients' norm and AdamW: reads and writes of master weights, both moments, gradients, and new weights."""
-    held = _stage_params(points) / np.where(points.zero >= 1, points.dp_shard * points.cp, 1.0)
-    return ops.moving(points, par, np.where(points.lora > 0, 0.01, 1.0) * held * 40.0)
+def _timeline(points: Points, stages: _Stages, row: int) -> Timeline:
+    count = int(points.stages[row])
+
+    def each(kinds: tuple[Column, Column, Column], share: float = 1.0) -> list[float]:
+        first, middle, last = (share * float(column[row]) for column in kinds)
+        return [first, *[middle] * (count - 2), last]
+
+    schedule = SCHEDULES[int(points.schedule[row])]
+    return simulate(
+        schedule,
+        int(points.pp[row]),
+        int(points.stages_per_rank[row]),
+        int(np.ceil(points.micro_batches[row])),
+        each(stages.forward),
+        each(stages.backward, 1 - WEIGHT_SHARE),
+        each(stages.backward, WEIGHT_SHARE),
+        float(stages.hop[row]),
+        overlap=bool(points.overlap_pipeline[row]),
+    )
+
+
+def _estimate(job: Job, points: Points, steps: Steps, row: int, known: Calibration) -> Estimate:
+    seconds = float(steps.total[row])
+    low, high = known.band(job)
+    tokens = job.global_batch_size * job.seq_len / job.layout.world_size
+    work = flops(job.model, [job.seq_len]).train * job.global_batch_size
+    one = points.take(np.array([row]))
+    by_place = memory.stages(one)
+    peak = max(place.total for place in by_place)
+    return Estimate(
+        job=job,
+        step_s=Band(seconds, seconds * low, seconds * high),
+        tokens_per_s_per_gpu=Band(tokens / seconds, tokens / seconds / high, tokens / seconds / low),
+        breakdown={kind: float(column[row]) for kind, column in steps.parts.items()},
+        model_flops=work,
+        mfu=work / seconds / job.layout.world_size / float(points.peak[row]),
+        memory=by_place,
+        memory_band=known.memory,
+        fits=peak <= float(points.memory[row]),
+        cautions=known.cautions(job),
+    )

@@ -228,16 +228,21 @@ def _exchange(points: Points, par: Parameters) -> Column:
     return 2 * np.where(points.ep > 1, np.where(points.hierarchical_experts > 0, twice, flat), 0.0)
 
 
-def ends(points: Points, par: Parameters) -> tuple[Column, Column, Column, Column]:
-    """Seconds of the embedding's forward and backward, and of the head's with the loss."""
-    t = points.tokens
+LOSS_BYTES = (14.0, 10.0, 8.0)
+"""Moved for a logit of the loss, forward and again backward, by `Points.fusion`."""
+
+
+def ends(points: Points, par: Parameters) -> tuple[Column, Column, Column]:
+    """Seconds of the embedding, the same forward and backward, and of the head with the loss, forward and backward.
+
+    The head stays in wide precision.
+    """
+    t, ones = points.tokens, np.ones(len(points))
+    rows = t * points.dim * points.value_bytes
+    embedding = ops.moving(points, par, 3 * rows) + collectives.gather(points, par, 2 * rows, points.tp, ones)
+    wide = points.with_columns(low_precision=0 * ones, achievable=points.achievable_wide)
     vocab = points.vocab / points.tp
-    embed = ops.moving(points, par, 3 * t * points.dim * points.value_bytes)
-    embed = embed + collectives.gather(
-        points, par, 2 * t * points.dim * points.value_bytes, points.tp, np.ones(len(points))
-    )
-    wide = points.with_columns(low_precision=np.zeros(len(points)), achievable=points.achievable_wide)
-    forward = ops.product(wide, par, t, vocab, points.dim)
-    backward = ops.product(wide, par, t, points.dim, vocab) + ops.product(wide, par, vocab, points.dim, t)
-    loss = ops.moving(points, par, t * vocab * np.asarray([14.0, 10.0, 8.0])[points.fusion.astype(int)])
-    return embed, embed, forward + loss, backward + loss
+    loss = ops.moving(points, par, t * vocab * np.asarray(LOSS_BYTES)[points.fusion.astype(int)])
+    forward = ops.product(wide, par, t, vocab, points.dim) + loss
+    inputs, weights = ops.product(wide, par, t, points.dim, vocab), ops.product(wide, par, vocab, points.dim, t)
+    return embedding, forward, inputs + weights + loss

@@ -73,15 +73,7 @@ def attention(points: Points, par: Parameters, pairs: Column) -> Column:
     rate = np.array([0.0, par.attention_1, par.attention_2, par.attention_3])[generation]
     rate = np.where(ampere | (generation == 3), rate, rate * par.old_attention)
     length = np.where((points.window > 0) & (pairs < attended(points, False)), points.window, points.seq_len)
-    rate = (
-        rate
-        * points.achievable_wide
-        * par.product_rate
-       
-        * shape
-        * length
-        / (length + SEQUENCE_HALF)
-    )
+    rate = rate * points.achievable_wide * par.product_rate * shape * length / (length + SEQUENCE_HALF)
     return np.where(points.flash > 0, 2 * pairs * heads / rate, _written_scores(points, par))
 
 
