@@ -25,7 +25,7 @@ def test_parameters_are_as_published(name: str) -> None:
     if preset.params:
         assert total == preset.params
     else:
-        size = float(name.rstrip("mb")) * {"m": 1e6, "b": 1e9}[name[-1]]
+        size = float(name.rpartition("-")[2].rstrip("mb")) * {"m": 1e6, "b": 1e9}[name[-1]]
         assert total == pytest.approx(size, rel=0.08)
 
 

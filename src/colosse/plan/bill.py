@@ -119,7 +119,7 @@ def row(line: Line, words: Words) -> dict[str, Any]:
         "key": line.key,
         "item": line.item(words),
         "quantity": line.quantity,
-        "unit": words.text("units", line.unit),
+        "unit": words.unit(line.unit, line.quantity),
         "price": asdict(line.price),
         "amount": asdict(line.amount),
         "note": line.remark(words),

@@ -57,7 +57,10 @@ class Line:
 
     def remark(self, words: Words) -> str:
         """How its quantity comes about, in a language; empty: nothing to say."""
-        return words.text("notes", self.note, self.values) if self.note else ""
+        values = {**self.values}
+        if "region" in values:
+            values["region"] = words.text("regions", str(values["region"]))
+        return words.text("notes", self.note, values) if self.note else ""
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ class Charges:
             per: dict[str, object] = {"ports": kind.ports_per_optic}
             active = "" if kind.ports_per_optic else "active"
             counts = [
-                ("leaf", net.leaf_switches, "switch", "switch", "leaf", shape),
+                ("leaf", net.leaf_switches, "switch", "switch", "levels" if taper["taper"] == 1 else "tapered", shape),
                 ("spine", net.spine_switches, "switch", "switch", "", shape),
                 ("core", net.core_switches, "switch", "switch", "", shape),
                 ("switch_optic", net.switch_optics, "module", "switch_optic", "optics", per),

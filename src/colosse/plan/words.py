@@ -14,8 +14,8 @@ from colosse.core.errors import UserError, nearest
 from colosse.plan.costs import Amount
 
 LANGUAGES = ("en", "fr")
-MONEY_WITH_CENTS = 100_000
-"""Below which cents are written."""
+WITH_CENTS = 1000
+"""US dollars below which cents are written."""
 
 
 class Words:
@@ -35,7 +35,7 @@ class Words:
         self._table = _table()[language]
 
     def text(self, group: str, key: str, values: Mapping[str, object] | None = None) -> str:
-        """A text of a group (labels, items, notes, units, sections, kinds) with its values filled in."""
+        """A text of a group (labels, items, notes, sections, kinds, regions) with its values filled in."""
         written = {name: self._value(name, value) for name, value in (values or {}).items()}
         template: str = self._table[group][key]
         return template.format(**written)
@@ -43,6 +43,12 @@ class Words:
     def label(self, key: str, **values: object) -> str:
         """A text of the group `labels`."""
         return self.text("labels", key, values)
+
+    def unit(self, key: str, quantity: float) -> str:
+        """`server`, or `servers` of more; what is below two is one thing in French."""
+        one, more = self._table["units"][key]
+        single = abs(quantity) < 2 if self.language == "fr" else quantity == 1
+        return str(one if single else more)
 
     def number(self, value: float, decimals: int | None = None) -> str:
         """`1,234.5`; without `decimals` as many as three figures need."""
@@ -56,7 +62,7 @@ class Words:
 
     def money(self, value: float) -> str:
         """`$1,234.50`; cents where they say something, more below ten cents."""
-        decimals = 0 if abs(value) >= MONEY_WITH_CENTS else 2
+        decimals = 0 if abs(value) >= WITH_CENTS else 2
         if 0 < abs(value) < 0.1:
             decimals = 1 - math.floor(math.log10(abs(value)))
         return str(self._table["money"]).format(self.number(value, decimals))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from colosse.cli.plan import hardware, reliability
+from colosse.cli.plan import bill, hardware, reliability
 
 app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
 
@@ -16,3 +16,4 @@ def _root() -> None:
 
 app.command("reliability")(reliability.reliability)
 app.command("hardware")(hardware.hardware)
+app.command("bill")(bill.bill)
