@@ -1,6 +1,6 @@
 """Finds `Parameters` from published step times, and says how well they do on sources that were left out.
 
-Robust least squares of the logarithm of predicted over measured time, each source counted by the square root of its rows,
+Robust least squares of the logarithm of predicted over measured time, each source counted by the root of its rows,
 with a prior on every parameter: what the data cannot tell stays where physics put it.
 """
 
