@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Literal
 
 from colosse.core.files import format_bytes
-from colosse.core.numbers import dollars
+from colosse.core.numbers import big, dollars
 
 POINTS = 480
 """Of a longer series so many means are drawn, with the smallest and largest behind them."""
@@ -23,7 +23,7 @@ LOG_RATIO = 3
 """Of the largest to the smallest value, from which a logarithmic axis shows more than a plain one."""
 SIZE = 1000
 """Side of the drawing in its own units."""
-X_NAMES = 8
+X_NAMES = 5
 """Most values that a logarithmic axis of steps names."""
 COLORS = 6
 """Series colours of `page.css`; after them they come again."""
@@ -127,7 +127,7 @@ def render(chart: Chart) -> str:
 
 
 def write(value: float, kind: Kind) -> str:
-    """A value for people: `12 000`, `41.5 %`, `1.2 GB`, `3.4 ms`, `$4.2 M`."""
+    """A value for people: `12 000`, `2.4 M`, `41.5 %`, `1.2 GB`, `3.4 ms`, `$4.2 M`."""
     if kind == "dollars":
         return dollars(value).replace(" ", "\u202f")
     if kind == "bytes":
@@ -139,6 +139,8 @@ def write(value: float, kind: Kind) -> str:
     if value and abs(value) < 1e-3:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    if abs(value) >= 1e6:
+        return big(value).replace(" ", "\u202f")
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", "\u202f")
     return f"{value:.4g}"

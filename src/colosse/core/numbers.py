@@ -25,7 +25,7 @@ def count(value: float | None) -> str:
 def big(value: float | None) -> str:
     """`8.03 B`, `4.2 M`, `512`."""
     for size, letter in SCALES:
-        if value is not None and value >= size:
+        if value is not None and abs(value) >= size:
             return f"{value / size:.3g} {letter}"
     return count(value)
 
