@@ -18,6 +18,8 @@ POINTS = 0.3528
 """Millimetres in a point."""
 COLUMNS = (0.46, 0.14, 0.2, 0.2)
 """Item, quantity, unit price, amount: shares of the width."""
+TOTAL = 14.0
+"""Height of a total, which stands on the page of the last line before it."""
 PLAIN = str.maketrans({"\u202f": "\u00a0", "₂": "2"})
 """What the fonts lack."""
 
@@ -114,10 +116,8 @@ def _table(file: FPDF, section: Section, invoice: Invoice) -> None:
     _write(file, section.title, font="Times", size=15, width=file.epw, height=7)
     file.ln(8)
     _columns(file, invoice)
-    for row, share in zip(section.rows, section.share, strict=True):
-        _row(file, row, share, invoice)
-    if file.get_y() > file.h - 38:
-        file.add_page()
+    for index, (row, share) in enumerate(zip(section.rows, section.share, strict=True), 1):
+        _row(file, row, share, invoice, keep=TOTAL if index == len(section.rows) else 0.0)
     y = file.get_y() + 2
     file.set_xy(file.l_margin, y)
     _write(file, invoice.words.label("total"), size=10.5, width=60)
@@ -141,7 +141,7 @@ def _columns(file: FPDF, invoice: Invoice) -> None:
     file.set_xy(file.l_margin, y + 5.2)
 
 
-def _row(file: FPDF, row: Row, share: float, invoice: Invoice) -> None:
+def _row(file: FPDF, row: Row, share: float, invoice: Invoice, *, keep: float) -> None:
     width = COLUMNS[0] * file.epw
     item = f"{row.item} [{row.source}]" if row.source else row.item
     file.set_font("Helvetica", "B", 8.8)
@@ -150,7 +150,7 @@ def _row(file: FPDF, row: Row, share: float, invoice: Invoice) -> None:
     if row.note:
         high += _height(file, row.note, width, 3.5)
     high = max(high + 3.6, 11.0)
-    if file.get_y() + high > file.h - MARGIN - 5:
+    if file.get_y() + high + keep > file.h - MARGIN - 4:
         file.add_page()
         _columns(file, invoice)
     y = file.get_y() + 1
