@@ -49,7 +49,9 @@ class Software(Config):
     context: Literal["ring", "all_to_all"] = "all_to_all"
     """How context ranks see each other's keys and values."""
     gradient_bytes: Literal[2, 4] = 4
-    """Of a gradient on its way to the other data ranks."""
+    """Of a gradient on its way to the other data ranks, and while those of several micro batches are summed."""
+    chunked_loss: bool = True
+    """Whether the head's logits are made for some tokens at a time, never for a whole micro batch."""
 
 
 class Job(Config):

@@ -31,17 +31,17 @@ OFFLOADED_PRECISIONS = ("float8", "mxfp8", "nvfp4")
 class Points:
     """Columns by name, each of one float per row. `points.dim` is the column `dim`.
 
-    Model: dim, layers, vocab, heads, head_dim, query (width of all queries), key (of all keys), value_out (of all
-    heads' results), proj_params (of one layer's projections), mla (0 or 1), q_rank, kv_rank, rope_dim, nope_dim, v_dim,
+    Model: dim, layers, vocab, heads, head_dim, qk_norm (0 or 1), query (width of all queries), key (of all keys),
+    value_out (of all heads' results), proj_params (of one layer's projections), mla (0 or 1), q_rank, kv_rank,
+    rope_dim, nope_dim, v_dim,
     matrices (3 with a gate, else 2), ffn, moe_layers, experts, top_k, expert_ffn, shared_ffn, tied, windowed_layers,
     window.
     Layout: pp, dp_replicate, dp_shard, cp, tp, ep, micro_batch, stages_per_rank, schedule and recompute (indices into
     SCHEDULES and RECOMPUTE).
     Job: seq_len, batch (sequences of a step), lora, muon.
-    Software: zero, flash, flash_generation, fusion (index into FUSION), fused_accumulation, graphs, sp, selective_products,
-    hierarchical_experts, overlap_data, overlap_tensor,
-    overlap_pipeline, ring,
-    gradient_bytes, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
+    Software: zero, flash, flash_generation, fusion (index into FUSION), fused_accumulation, graphs, sp,
+    selective_products, hierarchical_experts, overlap_data, overlap_tensor, overlap_pipeline, ring, gradient_bytes,
+    chunked_loss, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
     Hardware: peak and achievable (FLOP/s in the products' precision), peak_wide and achievable_wide (in
     bfloat16 or float16), vector
     (FLOP/s), sms, memory (bytes), memory_rate, link_rate, nic_rate (bytes/s), domain, link_reduces, fabric_reduces,
@@ -83,8 +83,14 @@ class Points:
         return Points(merged | columns)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Points:
-        """Some of the rows, by index or by mask."""
-        return Points({name: column[rows] for name, column in self._columns.items()})
+        """Some of the rows, by index or by mask; what is the same in all of them takes no room."""
+        chosen = np.arange(len(self))[rows]
+        return Points(
+            {
+                name: np.broadcast_to(column[:1], len(chosen)) if column.strides == (0,) else column[rows]
+                for name, column in self._columns.items()
+            }
+        )
 
     # What follows from the columns.
 
@@ -177,6 +183,7 @@ def _row(job: Job) -> dict[str, float]:
         "overlap_pipeline": software.overlap_pipeline,
         "ring": software.context == "ring",
         "gradient_bytes": software.gradient_bytes,
+        "chunked_loss": software.chunked_loss,
         "value_bytes": 4 if precision == "float32" else 2,
         "low_precision": low,
         "peak": gpu.tflops[asked] * 1e12,
@@ -218,6 +225,7 @@ def _model(spec: ModelSpec) -> dict[str, float]:
         "vocab": spec.vocab_size,
         "heads": spec.num_heads,
         "head_dim": spec.head_dim,
+        "qk_norm": spec.qk_norm != "none",
         "query": spec.query_dim,
         "key": spec.query_dim if mla else spec.num_kv_heads * spec.head_dim,
         "value_out": spec.value_dim,
