@@ -64,7 +64,7 @@ def render_report(plan: Plan) -> str:
     cluster = one.job.cluster
     title = f"{plan.name} on {count(cluster.gpus)} {cluster.gpu.name}"
     body = [
-        head("plan", title, "fits" if one.fits else "does not fit", f"{summary(one.job.layout)}."),
+        head("plan", title, _fit(one), f"{summary(one.job.layout)}."),
         stats(_headline(plan)),
         _cautions(one),
         _section("Layout", figures.ranks_on_nodes(one) if one.job.layout.world_size > 1 else ""),
@@ -86,6 +86,12 @@ def render_report(plan: Plan) -> str:
 
 def _section(title: str, content: str) -> str:
     return f"<h2>{escape(title)}</h2>{content}" if content else ""
+
+
+def _fit(one: Estimate) -> str:
+    """Whether it does, for the chip beside the title."""
+    most = one.memory_band[1] * one.peak_memory.total
+    return "does not fit" if not one.fits else "tight" if most > one.job.cluster.gpu.memory_gb * 1e9 else "fits"
 
 
 def _headline(plan: Plan) -> Facts:
@@ -203,7 +209,7 @@ def _bill(found: Bill) -> str:
         _row(
             [
                 (line.item(words), "wrap"),
-                (f"{line.quantity:,.0f} {words.text('units', line.unit)}".strip(), "number"),
+                (f"{line.quantity:,.0f} {words.unit(line.unit, line.quantity)}", "number"),
                 (dollars(line.amount.central), "number"),
                 (f"{dollars(line.amount.low)} to {dollars(line.amount.high)}", "number"),
             ]

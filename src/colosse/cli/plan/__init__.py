@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from colosse.cli.plan import bill, hardware, reliability
+from colosse.cli.plan import bill, estimate, hardware, reliability, search
 
 app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
 
@@ -14,6 +14,8 @@ def _root() -> None:
     """Plan a training run or a fleet: fit, speed, layout, failures, the bill."""
 
 
+app.command("search")(search.search)
+app.command("estimate")(estimate.estimate)
 app.command("reliability")(reliability.reliability)
 app.command("hardware")(hardware.hardware)
 app.command("bill")(bill.bill)
