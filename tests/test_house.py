@@ -25,8 +25,8 @@ def test_nothing_is_left_to_do() -> None:
     assert [str(p) for p in SOURCES if marks.search(p.read_text())] == []
 
 
-WITH_TORCH = ("colosse.model", "colosse.parallel", "colosse.train", "colosse.data")
-"""Packages that need the `train` extra; of them only these modules must do without it."""
+WITH_TORCH = ("colosse.model", "colosse.parallel", "colosse.train", "colosse.data", "colosse.plan.dryrun")
+"""Packages and modules that need the `train` extra; of them only these modules must do without it."""
 TORCH_FREE = ("colosse.train.recipe", "colosse.train.runs", "colosse.train.report", "colosse.data.config")
 
 

@@ -76,14 +76,14 @@ def same(a: Any, b: Any) -> bool:
 
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM for this process while that step is computed."""
-    original = Trainer._step
+    original = Trainer.step
 
     def notice(self: Trainer, fed: Any) -> bool:
         if self.position.step + 1 == step:
             signal.raise_signal(signal.SIGTERM)
         return original(self, fed)
 
-    monkeypatch.setattr(Trainer, "_step", notice)
+    monkeypatch.setattr(Trainer, "step", notice)
 
 
 def test_loss_falls_and_the_folder_tells_it(train: Train) -> None:
@@ -131,7 +131,7 @@ def test_interrupted_and_resumed_is_the_same_run(
 
 def test_steps_behind_the_checkpoint_are_done_again(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(runs="whole")
-    original = Trainer._step
+    original = Trainer.step
 
     def dies(self: Trainer, fed: Any) -> bool:
         if self.position.step == 6:
@@ -139,7 +139,7 @@ def test_steps_behind_the_checkpoint_are_done_again(train: Train, monkeypatch: p
         return original(self, fed)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power"):
-        patch.setattr(Trainer, "_step", dies)
+        patch.setattr(Trainer, "step", dies)
         train()
     (run,) = (whole.run.parent.parent / "runs").iterdir()
     status = json.loads((run / "status.json").read_text())

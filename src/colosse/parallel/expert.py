@@ -71,18 +71,26 @@ class SpreadExperts(Experts):
         sent = counts.to(torch.int64).view(self.group.size(), -1)
         received = torch.empty_like(sent)
         dist.all_to_all_single(received, sent, group=self.group)
-        # Row r, column e: rows from rank r for this rank's expert e. Sizes of messages must be known to the CPU.
-        there, back = sent.sum(1).tolist(), received.sum(1).tolist()
+        # Row r, column e: rows from rank r for this rank's expert e.
+        there, back = message_rows(x, sent, received)
         rows = all_to_all_single_autograd(x, back, there, self.group)
         # They come sorted by rank, then expert; experts want them by expert.
         number = torch.arange(received.shape[1], device=x.device).repeat(received.shape[0])
-        order = number.repeat_interleave(received.flatten()).argsort(stable=True)
+        order = number.repeat_interleave(received.flatten(), output_size=rows.shape[0]).argsort(stable=True)
         place = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=x.device))
         rows = Reorder.apply(rows, order, place, 1)  # type: ignore[no-untyped-call]
         rows = grouped_swiglu(rows, received.sum(0), local(self.gate), local(self.up), local(self.down))
         rows = Reorder.apply(rows, place, order, 1)  # type: ignore[no-untyped-call]
         out: Tensor = all_to_all_single_autograd(rows, there, back, self.group)
         return out
+
+
+def message_rows(_x: Tensor, sent: Tensor, received: Tensor) -> tuple[list[int], list[int]]:
+    """Rows to and from each rank, of N in all: sizes of messages must be known to the CPU.
+
+    A function of its own because a dry run, whose routers choose nothing, replaces it.
+    """
+    return sent.sum(1).tolist(), received.sum(1).tolist()
 
 
 def _sum_counts(mesh: Mesh, counts: Tensor) -> Tensor:

@@ -32,12 +32,14 @@ def materialise(part: Transformer, device: torch.device, seed: int) -> None:
 
     Args:
         part: already spread, so that only this rank's pieces are made.
-        device: where to.
+        device: where to; on the meta device, as a dry run has it, nothing has a value.
         seed: of the first values, which are the same on every mesh.
     """
     part.to_empty(device=device)
     if part.spec.tied_embeddings and part.embed is not None and part.head is not None:
         part.head.weight = cast(nn.Parameter, part.embed.weight)  # they come back apart
+    if device.type == "meta":
+        return
     for name, weight in part.named_parameters():
         local(weight).copy_(init_values(part.spec, seed, name, weight.shape, held(weight)))
     for buffer in part.buffers():

@@ -10,7 +10,7 @@ further data ranks, each with its own tokens (`Mesh.folded`), so that only weigh
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,7 @@ from torch.distributed.tensor.parallel import (
     parallelize_module,
 )
 from torch.distributed.tensor.parallel.style import ParallelStyle
+from torch.nn import functional as F
 
 from colosse.model import loss
 from colosse.model.transformer import Transformer
@@ -51,15 +52,14 @@ def tensor_parallel(part: Transformer, mesh: Mesh) -> None:
             for name in ("q_norm", "k_norm"):
                 setattr(attention, name, CutNorm(attention.get_parameter(f"{name}.weight"), part.spec.norm_eps, spread))
     if part.embed is not None:
-        by_vocabulary = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1))
-        parallelize_module(part.embed, spread, by_vocabulary)
-        part.embed.register_forward_hook(_arrived)
+        part.embed = CutEmbedding(part.embed.weight, spread)
     if part.norm is not None and part.head is not None:
         whole = PrepareModuleInput(
             input_layouts=(Shard(1), None), desired_input_layouts=(Replicate(), None), use_local_output=True
         )
         parallelize_module(part, spread, {"norm": SequenceParallel(use_local_output=True), "head": whole})
-        part.head.weight = _cut(part.head.weight, spread)
+        tied = part.embed if part.spec.tied_embeddings else None
+        part.head.weight = _cut(part.head.weight, spread) if tied is None else cast(nn.Parameter, tied.weight)
         part.head.shard = loss.Shard(group, spread.get_local_rank() * (part.spec.vocab_size // mesh.layout.tp))
 
 
@@ -91,13 +91,34 @@ def _block_styles(qk_norm: str, block: nn.Module) -> dict[str, ParallelStyle]:
     return styles
 
 
-def _arrived(_module: nn.Module, _inputs: Any, out: Tensor) -> Tensor:
-    """A tensor of its own instead of a view that waits for the network: compiled blocks lose the gradient of such."""
-    return out.clone()
-
-
 def _cut(weight: Tensor, spread: DeviceMesh) -> nn.Parameter:
     return nn.Parameter(distribute_tensor(weight, spread, [Shard(0)]))
+
+
+class CutEmbedding(nn.Embedding):
+    """An embedding of which each rank has a part of the vocabulary, and gives its part of the sequence.
+
+    DTensor's own takes the gradient of the whole matrix on every rank: 4 GB for the vocabulary of Llama 3 405B.
+
+    Args:
+        weight: of all ranks, which is taken over and cut.
+        spread: the tensor ranks.
+    """
+
+    def __init__(self, weight: Tensor, spread: DeviceMesh) -> None:
+        super().__init__(weight.shape[0], weight.shape[1], device="meta")
+        self.group = spread.get_group()
+        self.start = spread.get_local_rank() * (weight.shape[0] // spread.size())
+        self.weight = _cut(weight, spread)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, T] to [B, T / tp, D]."""
+        rows = local(self.weight)
+        index = input - self.start
+        elsewhere = (index < 0) | (index >= rows.shape[0])
+        mine = F.embedding(index.masked_fill(elsewhere, 0), rows).masked_fill(elsewhere.unsqueeze(-1), 0)
+        out: Tensor = _Scattered.apply(mine, self.group)  # type: ignore[no-untyped-call]
+        return out
 
 
 class CutNorm(nn.Module):
@@ -140,3 +161,24 @@ class _Sum(torch.autograd.Function):
         gradient = grad_outputs[0].clone()
         dist.all_reduce(gradient, group=ctx.group)
         return gradient, None
+
+
+class _Scattered(torch.autograd.Function):
+    """Sum over ranks, of which each gets its part of the second dimension."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        """From [B, T, D] to [B, T / ranks, D]."""
+        ctx.group = group
+        parts = torch.unflatten(x, 1, (group.size(), -1)).movedim(1, 0).contiguous()
+        out = torch.empty_like(parts[0])
+        dist.reduce_scatter_single(out, parts.flatten(0, 1), group=group)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        """Every rank's part, which all of them had a share in."""
+        gradient = grad_outputs[0].contiguous()
+        parts = gradient.new_empty(ctx.group.size() * gradient.shape[0], *gradient.shape[1:])
+        dist.all_gather_single(parts, gradient, group=ctx.group)
+        return torch.unflatten(parts, 0, (ctx.group.size(), -1)).movedim(0, 1).flatten(1, 2), None

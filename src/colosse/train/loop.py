@@ -123,7 +123,7 @@ class Trainer:
         try:
             while self.position.step < self.resolved.total_steps:
                 wish = _Wish(self.mesh, lambda: stop.received, self._checkpoint_time_has_come)
-                if not self._step(feed.next()):
+                if not self.step(feed.next()):
                     feed.close()
                     feed = self._feed()
                     continue
@@ -164,7 +164,7 @@ class Trainer:
             device=self.mesh.device,
         )
 
-    def _step(self, fed: Fed) -> bool:
+    def step(self, fed: Fed) -> bool:
         """Forward, backward and update. False if a spike has taken the run back to its last checkpoint."""
         position, config = self.position, self.recipe.optimizer
         sums = self.model.train_step(fed.batches)
@@ -294,13 +294,13 @@ class Trainer:
                 "guard": self._guard.state(),
                 "rng": base64.b64encode(bytes(torch.get_rng_state().tolist())).decode(),
             }
-            self._stall_s += self._checkpoints.save(step, self._state(), extra)
+            self._stall_s += self._checkpoints.save(step, self.state(), extra)
             self._saved_step, self._saved_at = step, time.monotonic()
             self._record.status("running", step)
         self._restart_clock()
 
     def _restore(self) -> None:
-        state = self._state()
+        state = self.state()
         found = self._checkpoints.load_newest(state)
         if found is not None:
             step, extra = found
@@ -315,7 +315,8 @@ class Trainer:
         self._record.begin(self.position.step, self.resolved.total_steps)
         self._restart_clock()
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds: parameters, buffers and the optimiser's state."""
         return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
 
 

@@ -26,7 +26,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     On GPUs in bfloat16, which the iteration tolerates; on CPUs in float32, which is faster there.
     """
     a, b, c = COEFFICIENTS
-    x = matrices.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
+    x = matrices.to(torch.float32 if matrices.device.type == "cpu" else torch.bfloat16)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
