@@ -23,6 +23,16 @@ HEAD_HALF = 32.0
 """Head dimensions at which it would reach half (the same figure: 64 against 128)."""
 
 
+WATTS_PER_TFLOP = 400 / 312
+"""Of an A100 SXM in bfloat16, which holds its clocks; later GPUs have less for each FLOP."""
+
+
+def sustained(points: Points, par: Parameters) -> Column:
+    """Share of the best products' rate that lasts in training, where power is short."""
+    supply = points.watts / (points.peak_wide / 1e12) / WATTS_PER_TFLOP
+    return np.minimum(supply, 1.0) ** par.power_exponent
+
+
 def libraries(points: Points, par: Parameters) -> Column:
     """Share of the best rate that a program reaches without its vendor's training kernels, on GPUs since Hopper."""
     return np.where((points.fusion != 1) & (points.year >= 2022), par.plain_rate, 1.0)
@@ -36,7 +46,7 @@ def product(points: Points, par: Parameters, m: Column, n: Column, k: Column) ->
     """
     low = points.low_precision > 0
     rate = points.achievable * np.where(low, par.low_product_rate, par.product_rate)
-    rate = rate * libraries(points, par)
+    rate = rate * sustained(points, par) * libraries(points, par)
     per_sm = rate / points.sms
     best = np.full(np.broadcast(m, n, k, per_sm).shape, np.inf)
     for rows, columns, share in TILES:
@@ -73,7 +83,7 @@ def attention(points: Points, par: Parameters, pairs: Column) -> Column:
     rate = np.array([0.0, par.attention_1, par.attention_2, par.attention_3])[generation]
     rate = np.where(ampere | (generation == 3), rate, rate * par.old_attention)
     length = np.where((points.window > 0) & (pairs < attended(points, False)), points.window, points.seq_len)
-    rate = rate * points.achievable_wide * par.product_rate * shape * length / (length + SEQUENCE_HALF)
+    rate = rate * points.achievable_wide * par.product_rate * sustained(points, par) * shape * length / (length + SEQUENCE_HALF)
     return np.where(points.flash > 0, 2 * pairs * heads / rate, _written_scores(points, par))
 
 

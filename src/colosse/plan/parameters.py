@@ -18,9 +18,11 @@ class Parameters:
     """Of that, for programs without the vendor's training kernels, from Hopper on."""
     expert_rate: float = 0.85
     """Rate of products grouped by expert, of one large product's: uneven groups, more and smaller tiles."""
+    power_exponent: float = 0.1
+    """How much of it is lost on GPUs with fewer watts for their peak than an A100, as a power of the ratio."""
     last_wave: float = 0.7
     """Share of a product's last wave of tiles whose idle SMs stay idle; split-k gives the rest something to do."""
-    tile_s: float = 1.0e-6
+    tile_s: float = 2e-6
     """Seconds to begin and end one tile of a product, on an SM."""
     attention_1: float = 0.48
     """Forward rate of the first flash attention kernels, long sequences and heads of 128, of that of large products."""

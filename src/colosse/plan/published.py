@@ -151,6 +151,10 @@ def _measured(row: Row, name: str, source: str, known: Catalogue) -> Measured:
     return Measured(name, source, group_of(source), job, step, memory, out, tuple(assumed))
 
 
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _number(row: Row, column: str, what: str, default: int = 0) -> int:
     text = row.get(column, "")
     if not text and default:
@@ -202,7 +206,7 @@ HEAD_DIMS = (("qwen3", 128), ("gptoss", 64))
 
 
 def _model(row: Row, assumed: list[str]) -> ModelSpec:
-    family = re.sub(r"[^a-z0-9]", "", row.get("model_family", "").lower())
+    family = _plain(row.get("model_family", ""))
     if "hybrid" in row.get("notes", "").lower() or "mamba" in row.get("notes", "").lower():
         raise _Unusable("a hybrid with state-space layers, which ModelSpec does not describe")
     dim = _number(row, "d_model", "the model's width")
@@ -340,6 +344,11 @@ def _has_flash(row: Row) -> bool:
     return "flash attention" in notes and not re.search(r"\bno\b[^;]*flash attention", notes)
 
 
+def _has_sinks(row: Row) -> bool:
+    """gpt-oss's learned attention sinks, for which the newest kernels came later than the model."""
+    return "gptoss" in _plain(row.get("model_family", ""))
+
+
 def _writes_scores(row: Row) -> bool:
     """Before FlashAttention (2022) people trained in float16, on A100 and older."""
     old = row["hardware"].startswith(("A100", "V100", "P100"))
@@ -368,7 +377,7 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
         zero=stage,
         precision=precision,
         flash_attention=not old,
-        flash_generation=1 if flash else 3 if nvidia else 2,
+        flash_generation=1 if flash else 3 if nvidia and not _has_sinks(row) else 2,
         fusion=fusion,
         fused_accumulation=fusion == "kernels" and "deepspeed" not in notes,
         cuda_graphs=nvidia and not row.get("moe_experts"),
