@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colosse.plan.pipeline import Pass, passes, simulate, stage_place, step_span
+from colosse.plan.pipeline import simulate, stage_place, step_span
 from colosse.plan.points import SCHEDULES, Points
 from colosse.spec.layout import STAGES_PER_RANK
+from colosse.spec.passes import Pass, passes
 
 TORCH = {
     "interleaved_1f1b": "ScheduleInterleaved1F1B",

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colosse.plan.pipeline import passes
 from colosse.spec.layout import Layout
 from colosse.spec.memory import LOGITS_AT_ONCE, MASTER_BYTES, value_bytes
 from colosse.spec.model import ModelSpec
+from colosse.spec.passes import passes
 
 INT64_BYTES = FLOAT64_BYTES = 8
 
