@@ -38,6 +38,9 @@ class Software(Config):
     """Megatron's selective recomputation: only the scores (arXiv:2205.05198); where `Layout.recompute` is none."""
     selective_products: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of products that selective recomputation computes again too (torchtitan's: every other one)."""
+    fused_experts: bool = False
+    """Whether products of experts, their activation and conversions are one kernel, and tokens travel beside other
+    computation."""
     hierarchical_experts: bool = False
     """Whether a token goes to another domain once, and to its experts there over the scale-up links (DeepEP)."""
     overlap_data: bool = True

@@ -89,6 +89,8 @@ def _layer(points: Points, par: Parameters, *, experts: bool) -> tuple[Pass, Pas
     if experts:  # each rank's experts are separate launches
         count = count + MOE_OPERATIONS + 2 * points.experts / points.ep
     casts, casts_back = _casts(points, par, products)
+    if experts:
+        casts, casts_back = (np.where(points.fused_experts > 0, 0.5, 1.0) * one for one in (casts, casts_back))
     memory = ops.moving(points, par, moved + casts) + count * par.gap_s
     summed = sum((cnt * n * k for cnt, _, n, k in products), np.zeros(1)) * (2 * points.gradient_bytes + 2)
     # Into the sums of earlier micro batches, where the product does not do it by itself.
@@ -99,6 +101,7 @@ def _layer(points: Points, par: Parameters, *, experts: bool) -> tuple[Pass, Pas
     tensor = _tensor(points, par)
     context = _context(points, par, scores)
     exchange = _exchange(points, par) if experts else np.zeros(len(points))
+    exchange = exchange * np.where(points.fused_experts > 0, 1 - par.hidden_tensor, 1.0)
     host = np.where(points.graphs > 0, 0.0, count * par.launch_s)
     busy, busy_back = forward + scores + memory, inputs + weights + scores_back + memory_back
     hidden = points.overlap_tensor * par.hidden_tensor
@@ -162,11 +165,12 @@ def _experts(points: Points, par: Parameters) -> list[Shape]:
     local = np.maximum(points.experts / points.ep, 1.0)
     each = np.ceil(visits / local / 128) * 128  # a group is cut into whole tiles
     up = (points.matrices - 1) * points.expert_ffn
+    rate = np.where(points.fused_experts > 0, 1.0, par.expert_rate)
     shared = (points.matrices - 1) * points.shared_ffn
     t = points.tokens / points.tp
     return [
-        (local / par.expert_rate, each, up, points.dim),
-        (local / par.expert_rate, each, points.dim, points.expert_ffn),
+        (local / rate, each, up, points.dim),
+        (local / rate, each, points.dim, points.expert_ffn),
         (1.0, t, shared, points.dim),
         (1.0, t, points.dim, points.shared_ffn),
         (1.0, t, points.experts, points.dim),
@@ -180,7 +184,8 @@ def _traffic(points: Points, par: Parameters, *, experts: bool) -> Column:
     heads = 3.0 * (points.query + 2 * points.key) / points.tp * points.tokens
     if experts:
         visits = points.tokens / points.tp * points.top_k
-        inner = visits * (1.5 * points.matrices * points.expert_ffn + 6.0 * points.dim)  # permuted, sent, put back
+        joined = np.where(points.fused_experts > 0, 0.5, 1.0)
+        inner = visits * joined * (1.5 * points.matrices * points.expert_ffn + 6.0 * points.dim)  # permuted, put back
         inner = inner + points.tokens / points.tp * (1.5 * points.matrices * points.shared_ffn + 8.0 * points.experts)
     else:
         inner = 1.5 * points.matrices * points.ffn / points.tp * points.tokens

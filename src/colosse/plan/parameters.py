@@ -51,7 +51,7 @@ class Parameters:
     overlap_loss: float = 0.15
     """Share of a hidden communication's time by which the computation beside it slows down."""
     hidden_tensor: float = 0.6
-    """Share of tensor-parallel communication that programs which overlap it hide."""
+    """Share of communication between tensor ranks, or with experts, that programs which overlap it hide."""
     straggler: float = 0.005
     """Slowing per doubling of nodes."""
     fixed_s: float = 0.02

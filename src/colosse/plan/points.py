@@ -40,7 +40,7 @@ class Points:
     SCHEDULES and RECOMPUTE).
     Job: seq_len, batch (sequences of a step), lora, muon.
     Software: zero, flash, flash_generation, fusion (index into FUSION), fused_accumulation, graphs, sp,
-    selective_products, hierarchical_experts, overlap_data, overlap_tensor, overlap_pipeline, ring, gradient_bytes,
+    selective_products, fused_experts, hierarchical_experts, overlap_data, overlap_tensor, overlap_pipeline, ring, gradient_bytes,
     chunked_loss, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
     Hardware: peak and achievable (FLOP/s in the products' precision), peak_wide and achievable_wide (in
     bfloat16 or float16), vector
@@ -177,6 +177,7 @@ def _row(job: Job) -> dict[str, float]:
         "graphs": software.cuda_graphs,
         "sp": software.sequence_parallel,
         "selective_products": software.selective_products,
+        "fused_experts": software.fused_experts,
         "hierarchical_experts": software.hierarchical_experts,
         "overlap_data": software.overlap_data,
         "overlap_tensor": software.overlap_tensor,

@@ -344,6 +344,16 @@ def _has_flash(row: Row) -> bool:
     return "flash attention" in notes and not re.search(r"\bno\b[^;]*flash attention", notes)
 
 
+FUSED_EXPERTS_RELEASE = (26, 6)
+"""Year and month of the first release of NVIDIA's containers whose experts are one kernel."""
+
+
+def _release(row: Row) -> tuple[int, int]:
+    """Of the container, where the row names it."""
+    match = re.search(r"\b(\d\d)\.(\d\d)(?:\.\d+)? NeMo [Cc]ontainer", f"{row.get('table', '')} {row.get('notes', '')}")
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
 def _has_sinks(row: Row) -> bool:
     """gpt-oss's learned attention sinks, for which the newest kernels came later than the model."""
     return "gptoss" in _plain(row.get("model_family", ""))
@@ -382,6 +392,7 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
         fused_accumulation=fusion == "kernels" and "deepspeed" not in notes,
         cuda_graphs=nvidia and not row.get("moe_experts"),
         hierarchical_experts=nvidia,
+        fused_experts=nvidia and _release(row) >= FUSED_EXPERTS_RELEASE,
         sequence_parallel=not old or "+sp" in checkpoint or "sequence parallel" in checkpoint,
         recompute_attention="selective(attention" in checkpoint,
         selective_products=0.5 if "selective(op" in checkpoint else 0.0,
