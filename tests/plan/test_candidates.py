@@ -8,20 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colosse.core.errors import UserError
-from colosse.plan.candidates import candidates, divisors, job_of
+from colosse.plan.candidates import Ways, count_layouts, divisors, job_of, layouts, plainest, points_of, ways
+from colosse.plan.cost import step_times
 from colosse.plan.hardware import catalogue
 from colosse.plan.job import Job
-from colosse.plan.points import Points
+from colosse.plan.memory import peak_memory
+from colosse.plan.points import RECOMPUTE, Points
 from colosse.spec.layout import Layout
 from colosse.spec.model import ModelSpec, MoESpec
 from colosse.spec.presets import preset
 
+SMALL = ModelSpec(dim=2048, num_layers=12, num_heads=16, num_kv_heads=4, ffn_dim=6144, vocab_size=32768)
 COLUMNS = ("pp", "dp_replicate", "dp_shard", "cp", "tp", "ep", "micro_batch", "schedule", "stages_per_rank")
 
 
 def job(spec: ModelSpec, gpus: int, *, batch: int, seq_len: int = 4096, gpu: str = "h100") -> Job:
     cluster = catalogue().cluster(gpu, gpus)
     return Job(model=spec, layout=Layout(), cluster=cluster, seq_len=seq_len, global_batch_size=batch)
+
+
+def every(asked: Job) -> tuple[Ways, Points, np.ndarray]:
+    """All layouts, and the numbers of those that are the same but for recomputation and resharding."""
+    found = ways(asked, most_tp=asked.model.num_heads)
+    rows = layouts(asked, found, np.arange(len(found)))
+    assert len(rows["pp"]) == count_layouts(asked, found, np.arange(len(found)))
+    return found, points_of(asked, rows), rows["same"]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +48,7 @@ def job(spec: ModelSpec, gpus: int, *, batch: int, seq_len: int = 4096, gpu: str
 )
 def test_every_candidate_is_one_that_the_trainer_takes(model: str, gpus: int, batch: int) -> None:
     asked = job(preset(model).spec, gpus, batch=batch)
-    found = candidates(asked, most_tp=asked.model.num_heads).points
+    _, found, _ = every(asked)
     rows = np.random.default_rng(0).integers(len(found), size=100)
     made = [job_of(asked, found, int(row)) for row in rows]
     for one in made:
@@ -60,7 +71,7 @@ def test_no_layout_is_missing() -> None:
         moe=MoESpec(num_experts=4, top_k_experts=2, ffn_dim=64, num_dense_layers=1),
     )
     asked = job(spec, 8, batch=16, seq_len=64)
-    found = candidates(asked, most_tp=8).points
+    _, found, _ = every(asked)
     rows = {
         tuple(int(getattr(found, name)[row]) for name in (*COLUMNS, "recompute", "zero")) for row in range(len(found))
     }
@@ -86,6 +97,8 @@ def test_no_layout_is_missing() -> None:
                 continue
             if pp == 1 and schedule != "1f1b":
                 continue  # the schedule of one place means nothing
+            if cp % 2 == 0 and micro_batch % 2 == 0:
+                continue  # twice the data ranks with half of both do the same with less traffic
             zero_bubble = schedule.endswith("zero_bubble")
             if reshard if zero_bubble else not reshard and shard * cp == 1:
                 continue  # nothing is resharded
@@ -96,24 +109,48 @@ def test_no_layout_is_missing() -> None:
 
 
 def test_rows_with_one_number_differ_in_recomputation_and_resharding_alone() -> None:
-    found = candidates(job(preset("llama3-8b").spec, 16, batch=64), most_tp=8)
-    order = np.argsort(found.same, kind="stable")
-    same = found.same[order]
+    _, points, numbers = every(job(preset("llama3-8b").spec, 16, batch=64))
+    order = np.argsort(numbers, kind="stable")
+    same = numbers[order]
     for name in COLUMNS:
-        column = getattr(found.points, name)[order]
+        column = getattr(points, name)[order]
         assert (column[1:] == column[:-1])[same[1:] == same[:-1]].all()
+    assert len(np.unique(numbers)) >= len(points) / 6
 
 
 def test_tied_embeddings_have_no_pipeline() -> None:
-    found = candidates(job(preset("llama3.2-1b").spec, 16, batch=64), most_tp=8)
-    assert set(found.points.pp) == {1.0}
+    found = ways(job(preset("llama3.2-1b").spec, 16, batch=64), most_tp=8)
+    assert set(found.columns["pp"]) == {1.0}
 
 
 def test_what_cannot_take_the_batch_is_counted() -> None:
-    found = candidates(job(preset("llama3-8b").spec, 64, batch=3), most_tp=8)
+    found = ways(job(preset("llama3-8b").spec, 64, batch=3), most_tp=8)
     assert found.refused["the batch does not divide among the data ranks"] > 0
-    none = candidates(job(preset("smollm2-135m").spec, 64, batch=1), most_tp=1)
-    assert len(none.points) == 0
+    none = ways(job(preset("smollm2-135m").spec, 64, batch=1), most_tp=1)
+    assert len(none) == 0
+    assert len(layouts(job(SMALL, 64, batch=1), none, np.arange(0))["pp"]) == 0
+
+
+def test_context_ranks_give_way_to_data_ranks_that_do_the_same_faster() -> None:
+    """Those left out are slower than what replaces them, and need no less memory."""
+    asked = job(SMALL, 16, batch=64)
+    replaced = asked.model_copy(update={"layout": Layout(dp_shard=4, cp=2, tp=2, micro_batch_size=4)})
+    instead = asked.model_copy(update={"layout": Layout(dp_shard=8, cp=1, tp=2, micro_batch_size=2)})
+    both = Points.of([replaced, instead])
+    slow, fast = step_times(both).total
+    assert slow > fast
+    more, less = peak_memory(both)
+    assert more >= less
+    found = ways(asked, most_tp=8).columns
+    assert not ((found["cp"] % 2 == 0) & (found["micro_batch"] % 2 == 0)).any()
+
+
+def test_the_plainest_of_a_way_is_one_of_its_layouts_or_as_fast() -> None:
+    asked = job(preset("llama3-8b").spec, 16, batch=64)
+    found = ways(asked, most_tp=8)
+    bare = plainest(asked, found)
+    assert len(bare) == len(found)
+    assert set(bare.recompute) == {float(RECOMPUTE.index("none"))}
 
 
 @given(st.integers(1, 100_000))

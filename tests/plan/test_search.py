@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from colosse.core.errors import UserError
-from colosse.plan.candidates import candidates, job_of
+from colosse.plan import space as space_module
+from colosse.plan.calibration import calibration
+from colosse.plan.candidates import job_of, layouts, points_of, ways
 from colosse.plan.cost import estimate
 from colosse.plan.costs import Amount
 from colosse.plan.hardware import catalogue
@@ -38,11 +40,48 @@ def job(spec: ModelSpec, gpus: int, batch: int, *, seq_len: int = 4096, gpu: str
 def test_the_first_is_as_fast_as_any_of_all_layouts() -> None:
     asked = job(SMALL, 16, 64)
     found = search(asked)
-    points = candidates(asked, most_tp=8).points
+    found_ways = ways(asked, most_tp=8)
+    points = points_of(asked, layouts(asked, found_ways, np.arange(len(found_ways))))
     rows = np.random.default_rng(0).integers(len(points), size=200)
     others = [estimate(job_of(asked, points, int(row))) for row in rows]
     assert found.considered == len(points)
-    assert found.best.step_s.value <= 1.005 * min(one.step_s.value for one in others if one.fits)
+    room = calibration().memory[1]
+    memory = asked.cluster.gpu.memory_gb * 1e9
+    fitting = [one for one in others if one.peak_memory.total * room <= memory]
+    assert len(fitting) > 20
+    assert found.best.step_s.value <= 1.005 * min(one.step_s.value for one in fitting)
+
+
+def test_branch_and_bound_leaves_nothing_out_that_could_be_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = job(preset("llama3-8b").spec, 64, 256)
+    monkeypatch.setattr(space_module, "BATCH", 50)
+    quick = search(asked)
+    monkeypatch.setattr(space_module, "WORTH", 1e9)
+    monkeypatch.setattr(space_module, "BATCH", 10**9)
+    whole = search(asked)
+    assert quick.considered == whole.considered
+    assert quick.timed < whole.timed
+    assert [one.estimate.job.layout for one in quick.ranked] == [one.estimate.job.layout for one in whole.ranked]
+
+
+def test_no_layout_is_faster_than_the_bound_of_its_way() -> None:
+    asked = job(SMALL, 16, 64)
+    found = space_module.space(asked, everything=True)
+    chosen = np.setdiff1d(np.arange(len(found.ways)), found.unseen)
+    for way in chosen[:50]:
+        rows = found.ways.columns
+        mine = np.ones(len(found.timed), dtype=bool)
+        for name in ("pp", "tp", "cp", "dp_shard", "ep", "micro_batch"):
+            mine &= getattr(found.points, name)[found.timed] == rows[name][way]
+        assert (found.steps.total[mine] >= found.bound[way]).all()
+
+
+def test_what_fits_has_room_for_the_error_of_the_estimate() -> None:
+    found = search(job(preset("llama3-8b").spec, 8, 64))
+    high = calibration().memory[1]
+    assert all(
+        one.estimate.peak_memory.total * high <= one.estimate.job.cluster.gpu.memory_gb * 1e9 for one in found.ranked
+    )
 
 
 def test_answers_are_ranked_fit_and_say_why() -> None:
@@ -63,13 +102,13 @@ def test_answers_are_ranked_fit_and_say_why() -> None:
 def test_every_layout_is_accounted_for() -> None:
     asked = job(preset("llama3-70b").spec, 64, 256)
     found = search(asked)
-    counted = sum(one.layouts for one in found.losers if one.nearest is not None)
-    without_time = sum(one.layouts for one in found.losers[-len(found.losers) :] if one.nearest is None)
-    refused = sum(candidates(asked, most_tp=8).refused.values())
-    assert counted + without_time - refused + 1 == found.considered
-    assert counted + 1 == found.timed
-    assert any(one.reason.startswith("needs ") for one in found.losers)
-    assert all(one.nearest is None or one.nearest >= 0 for one in found.losers)
+    refused = ways(asked, most_tp=8).refused
+    lost = [one for one in found.losers if one.reason not in refused]
+    assert sum(one.layouts for one in lost) + 1 == found.considered
+    slower = sum(one.layouts for one in lost if one.reason.startswith("slower: "))
+    assert slower + 1 == found.timed
+    assert any(one.reason.startswith("needs ") for one in lost)
+    assert all(one.nearest is None or one.nearest >= 0 for one in lost)
 
 
 def test_each_setting_shows_its_values() -> None:

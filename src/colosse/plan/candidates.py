@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,37 +20,94 @@ MOST_TOKENS = 65_536
 MOST_STAGES_PER_RANK = 8
 """With more, transfers between stages cost what the smaller bubble gains."""
 
+VARIANTS = (MOST_STAGES_PER_RANK + 1) * len(SCHEDULES)
+"""More than the schedules that a way has."""
+
 ZERO_BUBBLE = [index for index, name in enumerate(SCHEDULES) if name.endswith("zero_bubble")]
 """Schedules that take backward apart: the trainer neither compiles them nor reshards their weights."""
 
 
+Rows = dict[str, Column]
+"""Columns of candidates by name, those alone that differ among them; and `same`: rows with one number there differ only
+in what they recompute and in whether they keep gathered weights."""
+
+
 @dataclass(frozen=True)
-class Candidates:
-    """Layouts that can run, whether or not they fit in memory."""
+class Ways:
+    """Ways to share out a model and its batch: sizes of the axes and of micro batches."""
 
-    points: Points
-    same: NDArray[np.intp]
-    """Rows with one number differ only in what they recompute and in whether they keep gathered weights."""
+    columns: Rows
+    """Of `Points`, and `count`: micro batches of a step on each data rank."""
     refused: dict[str, int]
-    """Ways to split the model that cannot take the batch, by reason."""
+    """How many there are besides, by the reason why they are not worth a look."""
+
+    def __len__(self) -> int:
+        return len(self.columns["pp"])
 
 
-def candidates(job: Job, *, most_tp: int) -> Candidates:
-    """Every layout for the job's model, batch and number of GPUs in its precision.
+def ways(job: Job, *, most_tp: int) -> Ways:
+    """All of them for the job's model, batch and number of GPUs.
 
-    Axes take all divisors, so that their product is the number of GPUs; `Layout.check` passes each row.
+    Axes take all divisors, so that their product is the number of GPUs.
 
     Args:
         job: what does not change; of its layout only the precision counts.
         most_tp: largest number of tensor ranks.
     """
     splits, refused = _splits(job, most_tp)
-    points, same = _cross(Points.of([job]), splits)
-    return Candidates(points, same, refused)
+    columns, idle = _with_micro_batches(job, splits)
+    if idle:
+        refused["context ranks that data ranks with smaller micro batches replace"] = idle
+    return Ways(columns, refused)
+
+
+def plainest(job: Job, found: Ways) -> Points:
+    """Each way with what costs least besides: nothing is computed or gathered again."""
+    columns = {name: column for name, column in found.columns.items() if name != "count"}
+    fixed = {"schedule": 0, "stages_per_rank": 1, "recompute": RECOMPUTE.index("none"), "zero": 2}
+    return Points.of([job]).with_columns(**_kept(columns, np.ones(len(found), dtype=bool), **fixed))
+
+
+def layouts(job: Job, found: Ways, chosen: NDArray[np.intp]) -> Rows:
+    """Some ways with every schedule, recomputation and kind of sharding that goes with them.
+
+    `Layout.check` passes each row.
+    """
+    columns = {name: column[chosen] for name, column in found.columns.items()}
+    columns["same"] = chosen.astype(np.float64)
+    columns = _with_schedules(columns, job.model.num_layers)
+    zero_bubble = np.isin(columns["schedule"], ZERO_BUBBLE)
+    gathers = columns["dp_shard"] * columns["cp"] > 1
+    pieces = []
+    for recompute in ("none", "selective", "full"):
+        for zero in (3, 2):
+            keep = ~zero_bubble if zero == 3 else zero_bubble | gathers
+            if recompute == "selective":
+                keep = keep & ~zero_bubble
+            pieces.append(_kept(columns, keep, recompute=RECOMPUTE.index(recompute), zero=zero))
+    rows = joined(pieces)
+    plain = FUSION.index(job.software.fusion)
+    rows["fusion"] = np.where(np.isin(rows["schedule"], ZERO_BUBBLE), FUSION.index("none"), plain)
+    return rows
+
+
+def count_layouts(job: Job, found: Ways, chosen: NDArray[np.intp]) -> int:
+    """How many `layouts` there are."""
+    columns = {name: column[chosen] for name, column in found.columns.items()}
+    sharded = 1 + (columns["dp_shard"] * columns["cp"] > 1)
+    return sum(
+        2 * int(keep.sum()) if index in ZERO_BUBBLE else 3 * int(sharded[keep].sum())
+        for index, _, keep in _schedules(columns, job.model.num_layers)
+    )
+
+
+def points_of(job: Job, rows: Rows) -> Points:
+    """Rows as the cost model takes them."""
+    return Points.of([job]).with_columns(**{name: column for name, column in rows.items() if name != "same"})
 
 
 def job_of(job: Job, points: Points, row: int) -> Job:
-    """The job of a row of `candidates(job)`."""
+    """The job of a row of `points_of(job, ...)`."""
     axes = {name: int(getattr(points, name)[row]) for name in ("pp", "dp_replicate", "dp_shard", "cp", "tp", "ep")}
     layout = Layout.model_validate(
         axes
@@ -77,7 +135,7 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // n for n in small)})
 
 
-def _splits(job: Job, most_tp: int) -> tuple[dict[str, Column], dict[str, int]]:
+def _splits(job: Job, most_tp: int) -> tuple[Rows, dict[str, int]]:
     """Sizes of the axes, and `sequences` of a data rank."""
     spec, gpus, batch = job.model, job.cluster.gpus, job.global_batch_size
     names = ("pp", "tp", "cp", "dp_shard", "dp_replicate", "ep", "sequences")
@@ -120,61 +178,60 @@ def _expert_sizes(spec: ModelSpec, ranks: int) -> list[int]:
     return divisors(math.gcd(spec.moe.num_experts, ranks)) if spec.moe else [1]
 
 
-def _cross(base: Points, splits: dict[str, Column]) -> tuple[Points, NDArray[np.intp]]:
-    """Every split with every micro batch, schedule, recomputation and kind of sharding that goes with it."""
-    columns = _with_schedules(_with_micro_batches(base, splits), int(base.layers[0]))
-    columns["same"] = np.arange(len(columns["pp"]), dtype=np.float64)
-    zero_bubble = np.isin(columns["schedule"], ZERO_BUBBLE)
-    gathers = columns["dp_shard"] * columns["cp"] > 1
-    pieces = []
-    for recompute in ("none", "selective", "full"):
-        for zero in (3, 2):
-            keep = ~zero_bubble if zero == 3 else zero_bubble | gathers
-            if recompute == "selective":
-                keep = keep & ~zero_bubble
-            pieces.append(_kept(columns, keep, recompute=RECOMPUTE.index(recompute), zero=zero))
-    rows = _joined(pieces)
-    rows["fusion"] = np.where(np.isin(rows["schedule"], ZERO_BUBBLE), FUSION.index("none"), base.fusion[0])
-    same = rows.pop("same").astype(np.intp)
-    return base.with_columns(**rows), same
+def _with_micro_batches(job: Job, splits: Rows) -> tuple[Rows, int]:
+    """With `count` of them on each data rank in place of `sequences`; and how many ways that leaves out.
 
-
-def _with_micro_batches(base: Points, splits: dict[str, Column]) -> dict[str, Column]:
-    """With `count` of them on each data rank in place of `sequences`."""
-    sequences, most = splits["sequences"], MOST_TOKENS / base.seq_len[0] * splits["cp"]
-    pieces = []
-    for size in divisors(int(base.batch[0])):
+    Where a number divides context ranks and micro batch, as many data ranks more with smaller micro batches do the same
+    work on as many tokens of a GPU, and exchange less: such ways are left out.
+    """
+    sequences, cp, pp = splits["sequences"], splits["cp"], splits["pp"]
+    keys = job.model.num_kv_heads / splits["tp"]
+    most = MOST_TOKENS / job.seq_len * cp
+    pieces, idle = [], 0
+    for size in divisors(job.global_batch_size):
         if size > 1 and not (size <= most).any():
             break
-        keep = (sequences % size == 0) & ((splits["pp"] == 1) | (sequences / size >= splits["pp"]))
-        keep &= (size <= most) | (size == 1)
-        pieces.append(_kept(splits | {"count": sequences / size}, keep, micro_batch=size))
-    columns = _joined(pieces)
+        keep = (sequences % size == 0) & ((pp == 1) | (sequences / size >= pp)) & ((size <= most) | (size == 1))
+        worse = np.zeros_like(keep)
+        for factor in divisors(size)[1:]:
+            fewer = cp / factor
+            worse |= (cp % factor == 0) & ((fewer % keys == 0) | (keys % fewer == 0))
+        idle += int((keep & worse).sum())
+        pieces.append(_kept(splits | {"count": sequences / size}, keep & ~worse, micro_batch=size))
+    columns = joined(pieces)
     del columns["sequences"]
-    return columns
+    return columns, idle
 
 
-def _with_schedules(columns: dict[str, Column], layers: int) -> dict[str, Column]:
+def _with_schedules(columns: Rows, layers: int) -> Rows:
+    pieces = [
+        _kept(columns, keep, schedule=index, stages_per_rank=stages)
+        for index, stages, keep in _schedules(columns, layers)
+    ]
+    rows = joined(pieces)
+    del rows["count"]
+    rows["same"] = rows["same"] * VARIANTS + rows["stages_per_rank"] * len(SCHEDULES) + rows["schedule"]
+    return rows
+
+
+def _schedules(columns: Rows, layers: int) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
+    """Each schedule and number of stages a rank, and the ways that can have them."""
     pp, count = columns["pp"], columns["count"]
     evenly = count % np.maximum(count // pp, 1) == 0  # in rounds of equal length: `Layout.check`
-    pieces = []
     for index, name in enumerate(SCHEDULES):
         fixed = STAGES_PER_RANK.get(name)
         for stages in [fixed] if fixed else range(2, MOST_STAGES_PER_RANK + 1):
             keep = (pp * stages <= layers) & (evenly | (stages == 1)) & ((pp > 1) | (name == "1f1b"))
-            pieces.append(_kept(columns, keep, schedule=index, stages_per_rank=stages))
-    rows = _joined(pieces)
-    del rows["count"]
-    return rows
+            yield index, stages, keep
 
 
-def _kept(columns: dict[str, Column], keep: NDArray[np.bool_], **settings: float) -> dict[str, Column]:
+def _kept(columns: Rows, keep: NDArray[np.bool_], **settings: float) -> Rows:
     """Some rows, with further columns of one value each."""
     rows = int(keep.sum())
     new = {name: np.full(rows, float(value)) for name, value in settings.items()}
     return {name: column[keep] for name, column in columns.items()} | new
 
 
-def _joined(pieces: list[dict[str, Column]]) -> dict[str, Column]:
+def joined(pieces: Sequence[Rows]) -> Rows:
     """One below the other."""
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}

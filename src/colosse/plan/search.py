@@ -1,27 +1,26 @@
 """The search: all layouts of a model on a cluster, which is best, and why each of the others is not.
 
-Memory and time of every layout are columns (`memory.peak_memory`, `cost.step_times`); the best few are estimated one by
-one, with their pipelines simulated. docs/plan/search.md describes it.
+Memory and time of all layouts come from `space.py`; the best few are estimated with their pipelines simulated.
+docs/plan/search.md describes it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from colosse.core.errors import UserError
-from colosse.plan.candidates import ZERO_BUBBLE, Candidates, candidates, divisors, job_of
-from colosse.plan.cost import KINDS, Steps, estimate_many, step_times
+from colosse.plan.candidates import divisors, job_of
+from colosse.plan.cost import estimate_many
 from colosse.plan.costs import Amount
 from colosse.plan.estimate import Band, Estimate
 from colosse.plan.job import Job
-from colosse.plan.memory import peak_memory
-from colosse.plan.points import RECOMPUTE, SCHEDULES, Column, Points
+from colosse.plan.points import RECOMPUTE, SCHEDULES
+from colosse.plan.space import Space, leanest, space
 from colosse.spec import scaling
 from colosse.spec.counts import flops
 from colosse.spec.layout import Layout
@@ -35,17 +34,14 @@ EXACT = 50
 MEMORY_SLACK = 0.1
 """Ranked by memory, a layout may be slower than the fastest by this share."""
 
-PIECE = 16_384
-"""Rows that are worked on at once."""
-
 SMALLER = (1, 2, 4, 8)
 """Ranked by cost, clusters smaller by these factors are searched too."""
 
-MOST_GPUS = 2**20
-"""Up to which a cluster is looked for that holds a model."""
-
 DISTINCT = ("pp", "tp", "cp", "ep", "micro_batch", "schedule", "stages_per_rank", "recompute")
 """Of layouts that are the same in these, only the best is an answer: they differ in how data ranks share weights."""
+
+MOST_GPUS = 2**20
+"""Up to which a cluster is looked for that holds a model."""
 
 WORDS = {
     "products": "less efficient matrix products",
@@ -122,19 +118,6 @@ class Found:
         return self.ranked[0].estimate
 
 
-@dataclass(frozen=True)
-class _Field:
-    """Everything on one cluster."""
-
-    job: Job
-    all: Candidates
-    memory: Column
-    fits: NDArray[np.bool_]
-    timed: NDArray[np.intp]
-    """Rows of `all` in the order of `steps`."""
-    steps: Steps
-
-
 def batch_for(spec: ModelSpec, *, seq_len: int, tokens: float, gpus: int) -> int:
     """Sequences of a step: `scaling.tokens_per_step`, rounded so that many numbers of data ranks divide it.
 
@@ -203,14 +186,14 @@ def search(job: Job, *, by: By = "time", top: int = 10, tokens: float = 0.0, pri
         ranked=ranked,
         losers=list(_losers(at, row)),
         options=list(_options(at, row)),
-        considered=sum(len(field.fits) for field in fields),
+        considered=sum(len(field.fits) + field.unseen_layouts for field in fields),
         timed=sum(len(field.timed) for field in fields),
     )
 
 
 def quickest(job: Job) -> Estimate | None:
     """The layout of least step time, found by columns alone and estimated once; None where none fits."""
-    field = _field(job, "time")
+    field = space(job)
     found = _exact(field, "time", 1)
     return found[0][1] if found else None
 
@@ -220,7 +203,7 @@ def gpus_needed(job: Job) -> int | None:
     gpus = job.cluster.node.gpus
     while gpus <= MOST_GPUS:
         batch = -(-job.global_batch_size // gpus) * gpus
-        if _memory(_resized(job, gpus, batch), job.model.num_heads)[2].any():
+        if leanest(_resized(job, gpus, batch)) <= job.cluster.gpu.memory_gb * 1e9:
             return gpus
         gpus *= 2
     return None
@@ -286,93 +269,39 @@ def _resized(job: Job, gpus: int, batch: int = 0) -> Job:
     return job.model_copy(update={"cluster": cluster, "global_batch_size": batch or job.global_batch_size})
 
 
-def _fields(job: Job, by: By) -> Iterator[_Field]:
+def _fields(job: Job, by: By) -> Iterator[Space]:
     node = job.cluster.node.gpus
     for factor in SMALLER if by == "cost" else (1,):
         gpus, rest = divmod(job.cluster.gpus, factor)
         if rest == 0 and (gpus % node == 0 or gpus < node):
-            yield _field(_resized(job, gpus), by)
+            yield space(_resized(job, gpus), everything=by == "memory")
 
 
-def _memory(job: Job, most_tp: int) -> tuple[Candidates, Column, NDArray[np.bool_]]:
-    """Candidates, their peak memory and whether they fit.
-
-    Those that recompute everything and keep nothing come first: where they do not fit, the same layout with less of it
-    does not either; its memory is then not worked out, and infinite.
-    """
-    found = candidates(job, most_tp=most_tp)
-    points = found.points
-    lean = (points.recompute == RECOMPUTE.index("full")) & ((points.zero == 3) | np.isin(points.schedule, ZERO_BUBBLE))
-    memory = np.full(len(points), np.inf)
-    memory[lean] = _joined(map(peak_memory, _pieces(points, lean)))
-    possible = np.zeros(len(points), dtype=bool)
-    possible[found.same[lean & (memory <= points.memory)]] = True
-    rest = ~lean & possible[found.same]
-    memory[rest] = _joined(map(peak_memory, _pieces(points, rest)))
-    return found, memory, memory <= points.memory
-
-
-def _times(points: Points, rows: NDArray[np.intp]) -> Steps:
-    pieces = [step_times(piece) for piece in _pieces(points, rows)]
-    parts = {kind: _joined(piece.parts[kind] for piece in pieces) for kind in KINDS}
-    return Steps(_joined(piece.total for piece in pieces), parts)
-
-
-def _pieces(points: Points, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Iterator[Points]:
-    """Some rows in pieces that stay in the processor's cache."""
-    places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-    for start in range(0, len(places), PIECE):
-        yield points.take(places[start : start + PIECE])
-
-
-def _joined(columns: Iterable[Column]) -> Column:
-    return np.concatenate([np.zeros(0), *columns])
-
-
-def _field(job: Job, by: By) -> _Field:
-    found, memory, fits = _memory(job, job.cluster.node.domain)
-    if not fits.any() and job.model.num_heads > job.cluster.node.domain:  # only then do tensor ranks leave it
-        found, memory, fits = _memory(job, job.model.num_heads)
-    timed = np.flatnonzero(fits if by == "memory" else fits & ~_dominated(found, fits))
-    return _Field(job, found, memory, fits, timed, _times(found.points, timed))
-
-
-def _dominated(found: Candidates, fits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Rows that do again what they need not: the same layout with less of it fits too, and is never slower."""
-    levels = np.searchsorted(np.unique(found.points.recompute), found.points.recompute)
-    again = (found.points.zero == 3).astype(np.intp)
-    grid = np.zeros((found.same.max(initial=0) + 1, 3, 2), dtype=bool)
-    grid[found.same, levels, again] = fits
-    reached = np.logical_or.accumulate(np.logical_or.accumulate(grid, axis=1), axis=2)
-    less = np.zeros_like(reached)
-    less[:, 1:, :] |= reached[:, :-1, :]
-    less[:, :, 1:] |= reached[:, :, :-1]
-    dominated: NDArray[np.bool_] = less[found.same, levels, again]
-    return dominated
-
-
-def _exact(field: _Field, by: By, count: int = EXACT) -> list[tuple[int, Estimate]]:
+def _exact(field: Space, by: By, count: int = EXACT) -> list[tuple[int, Estimate]]:
     """The best of a cluster, by their place in `field.timed`, with their pipelines simulated."""
     total = field.steps.total
     order = np.argsort(total, kind="stable")
     if by == "memory" and len(order):
         near = order[total[order] <= (1 + MEMORY_SLACK) * total[order[0]]]
         order = near[np.argsort(field.memory[field.timed[near]], kind="stable")]
-    alike = np.stack([getattr(field.all.points, name)[field.timed[order]] for name in DISTINCT])
+    alike = np.stack([getattr(field.points, name)[field.timed[order]] for name in DISTINCT])
     distinct = np.sort(np.unique(alike, axis=1, return_index=True)[1])
     best = order[distinct[:count]]
-    found = estimate_many([job_of(field.job, field.all.points, int(row)) for row in field.timed[best]])
+    found = estimate_many([job_of(field.job, field.points, int(row)) for row in field.timed[best]])
     return [(int(place), one) for place, one in zip(best, found, strict=True) if one.fits]
 
 
-def _losers(field: _Field, first: int) -> Iterator[Losers]:
+def _losers(field: Space, first: int) -> Iterator[Losers]:
     """Why layouts are not the first, which is `first` of those timed: each has one reason."""
-    for reason, count in field.all.refused.items():
+    for reason, count in field.ways.refused.items():
         yield Losers(reason, count)
     if not field.fits.all():
         least = field.memory[~field.fits].min() / 1e9
         have = field.job.cluster.gpu.memory_gb
         yield Losers(f"needs {least:.1f} GB or more, and a GPU has {have:g}", int((~field.fits).sum()))
+    if len(field.unseen):
+        nearest = float(field.bound[field.unseen].min() / field.steps.total[first] - 1)
+        yield Losers("slower already in its layers, without any waiting", field.unseen_layouts, nearest)
     idle = int(field.fits.sum()) - len(field.timed)
     if idle:
         yield Losers("computes or gathers again what it has room to keep", idle)
@@ -389,12 +318,12 @@ def _losers(field: _Field, first: int) -> Iterator[Losers]:
 SETTINGS = ("pp", "tp", "cp", "ep", "dp_shard", "micro_batch", "schedule", "stages_per_rank", "recompute", "zero")
 
 
-def _options(field: _Field, first: int) -> Iterator[Option]:
+def _options(field: Space, first: int) -> Iterator[Option]:
     """For each setting and value the best layout that has it, against `first` of those timed."""
-    points, total = field.all.points, field.steps.total
+    points, total = field.points, field.steps.total
     for setting in SETTINGS:
         column = getattr(points, setting)
-        values = np.unique(column)
+        values = np.unique([*column, *field.ways.columns.get(setting, ())])
         if len(values) < 2:
             continue
         timed = column[field.timed]
@@ -408,6 +337,10 @@ def _options(field: _Field, first: int) -> Iterator[Option]:
                 yield Option(name, text, max(float(total[row] / total[first] - 1), 0.0), _why_row(field, first, row))
             elif field.fits[column == value].any():
                 yield Option(name, text, None, "never faster: there is room without it")
+            elif setting in field.ways.columns and value in field.ways.columns[setting][field.unseen]:
+                unseen = field.unseen[field.ways.columns[setting][field.unseen] == value]
+                more = float(field.bound[unseen].min() / total[first] - 1)
+                yield Option(name, text, None, f"slower: {_percent(more)} or more in its layers alone, if it fits")
             else:
                 least = field.memory[column == value].min() / 1e9
                 yield Option(name, text, None, f"does not fit: at least {least:.1f} GB")
@@ -422,14 +355,14 @@ def _said(setting: str, value: float) -> tuple[str, str]:
     return {"micro_batch": "micro_batch_size"}.get(setting, setting), text
 
 
-def _why_row(field: _Field, first: int, row: int) -> str:
+def _why_row(field: Space, first: int, row: int) -> str:
     parts, total = field.steps.parts, field.steps.total[first]
     extra = {kind: float(column[row] - column[first]) / total for kind, column in parts.items()}
     worst = max(extra, key=lambda kind: extra[kind])
     return f"{WORDS[worst]} {_percent(extra[worst])}" if extra[worst] > 5e-4 else ""
 
 
-def _impossible(field: _Field) -> UserError:
+def _impossible(field: Space) -> UserError:
     job = field.job
     if not len(field.memory):
         batch = max(round(job.global_batch_size / job.cluster.gpus), 1) * job.cluster.gpus
