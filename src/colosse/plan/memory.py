@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from colosse.plan.estimate import StageMemory
-from colosse.plan.points import FUSION, SCHEDULES, Column, Points
+from colosse.plan.points import FUSION, RECOMPUTE, SCHEDULES, Column, Points
 from colosse.spec.memory import LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES
 
 COMPONENTS = ("weights", "gradients", "optimizer", "gathered", "activations", "logits", "workspace")
@@ -46,21 +46,30 @@ def stage_memory(points: Points, place: Column | int) -> dict[str, Column]:
     at = np.broadcast_to(np.asarray(place, dtype=np.float64), len(points))
     held = _Held(points, at)
     states = _states(points, held)
-    kept, largest = _layer_values(points)
-    in_flight = _in_flight(points, at) * held.deepest
     tokens = points.tokens
+    kept, whole = _layer_bytes(points)
+    there = np.array([held.dense_layers, held.moe_layers])
+    # Ours as `spec.memory` has it, from the largest layer; else layer by layer.
+    largest = np.max(np.where(there > 0, kept, 0), axis=0)
+    kept = np.where(
+        points.chunked_loss > 0, largest, np.sum(there * kept, axis=0) / np.maximum(np.sum(there, axis=0), 1)
+    )
+    again = tokens * (np.max(np.where(there > 0, whole, 0), axis=0) - largest)
+    in_flight = _in_flight(points, at)
     last = held.last
     ends = np.where(points.chunked_loss > 0, 2.0, 1.0) * points.dim * points.value_bytes / points.tp
     logits = _logits(points) * last
-    again = tokens * (largest - kept)
     # Where logits are made at once they are gone before a block is computed again.
     again = np.where(points.chunked_loss > 0, again, np.maximum(again - logits, 0))
     # Programs of hand-written kernels that do not free what they have sent to the next stage keep it.
     sent = points.dim * points.value_bytes / np.where(points.sp > 0, points.tp, 1.0)
     sent = np.where((points.pp > 1) & (points.zero < 2) & (points.fused_accumulation == 0), sent, 0.0)
-    activations = tokens * (in_flight * kept + last * ends + _in_flight(points, at) * sent) + again
-    passing = activations + logits + states["gathered"]
-    workspace = outside(points) + LIBRARY_BYTES + FRAGMENTS * passing
+    activations = tokens * (in_flight * (held.deepest * kept + sent) + last * ends) + again
+    # torch's pipelines have room for everything that a step receives, forward and back.
+    received = 2 * points.stages_per_rank - held.first - last
+    received = received * points.micro_batches * tokens * points.dim * points.value_bytes / points.tp
+    workspace = outside(points) + LIBRARY_BYTES + FRAGMENTS * (activations + logits)
+    workspace += states.pop("sending") + np.where((points.pp > 1) & (points.zero >= 2), received, 0)
     return {**states, "activations": activations, "logits": logits, "workspace": workspace}
 
 
@@ -128,7 +137,7 @@ def _layer_range(points: Points, stage: Column) -> tuple[Column, Column]:
 
 
 def _states(points: Points, held: _Held) -> dict[str, Column]:
-    """Weights, gradients, optimiser state, and what is whole for a while."""
+    """Weights, gradients, optimiser state, what is whole for a while, and copies to send."""
     zero, value = points.zero, points.value_bytes
     dense = points.proj_params / points.tp + 2 * points.dim
     block = points.matrices * points.dim * points.ffn / points.tp
@@ -164,18 +173,27 @@ def _states(points: Points, held: _Held) -> dict[str, Column]:
     shapes = (points.proj_params + points.matrices * points.dim * points.ffn) / points.tp + held.last * held.matrix
     buckets = np.where((zero < 2) & (points.fused_accumulation > 0), shapes * value, buckets)
 
+    # Products in lower precision read a copy of the weights, and backward one that is turned.
+    kernels = points.fusion == FUSION.index("kernels")
+    copies = np.where(kernels, np.choose(points.low_precision.astype(int), [0.0, 2.0, 2.0, 1.0]), 0)
+    copied = whole - held.tables * held.matrix
+
     fsdp = zero >= 2
+    gathered, sending = _gathered(points, held, dense, block, routing, expert)
     return {
-        "weights": np.where(fsdp, sliced * MASTER_BYTES, whole * value),
+        "weights": np.where(fsdp, sliced * MASTER_BYTES, whole * value + copied * copies),
         "gradients": np.where(fsdp, sliced * MASTER_BYTES, whole * gradient) * trained,
         "optimizer": np.where(fsdp, values * MASTER_BYTES, shared * (masters + np.where(short, MASTER_BYTES, 0)))
         * trained,
-        "gathered": np.where(fsdp, _gathered(points, held, dense, block, routing, expert), buckets),
+        "gathered": np.where(fsdp, gathered, buckets),
+        "sending": np.where(fsdp, sending, 0),
     }
 
 
-def _gathered(points: Points, held: _Held, dense: Column, block: Column, routing: Column, expert: Column) -> Column:
-    """What FSDP gathers: weights in the products' precision, and gradients on their way."""
+def _gathered(
+    points: Points, held: _Held, dense: Column, block: Column, routing: Column, expert: Column
+) -> tuple[Column, Column]:
+    """What FSDP gathers: weights in the products' precision, and gradients; and a pipeline's copies to send these."""
     value = points.value_bytes
     moe = dense + routing + expert / points.ep
     units = np.stack(
@@ -192,69 +210,76 @@ def _gathered(points: Points, held: _Held, dense: Column, block: Column, routing
     everything = held.tables * held.matrix + held.dense_layers * (dense + block) + held.moe_layers * moe
     some = np.where(points.zero >= 3, ordered[-1] + ordered[-2], everything) * value
     alone = points.world == points.pp
-    return np.where(
+    sending = ordered[-1] * (value + MASTER_BYTES)
+    gathered = np.where(
         alone,
         np.where(value < MASTER_BYTES, everything * value, 0),
-        np.where(points.pp > 1, everything * (value + MASTER_BYTES), some + ordered[-1] * (value + MASTER_BYTES)),
+        np.where(points.pp > 1, everything * (value + MASTER_BYTES), some + sending),
     )
+    return gathered, np.where((points.pp > 1) & ~alone, sending, 0)
 
 
-def _layer_values(points: Points) -> tuple[Column, Column]:
-    """Bytes per token that the largest layer keeps for backward, and that it would keep without recomputation."""
-    kernels = points.fusion == FUSION.index("kernels")
+def _layer_bytes(points: Points) -> tuple[Column, Column]:
+    """Bytes per token that a layer keeps for backward, and what it needs while that is made good.
+
+    Both for two kinds of layers, dense and with experts, as rows of an array.
+    """
     value, tp, dim = points.value_bytes, points.tp, points.dim
-    between = np.where(points.sp > 0, tp, 1.0)  # ranks that share tokens between the products
+    kernels = points.fusion == FUSION.index("kernels")
+    old = points.flash == 0
+    among = np.where(points.sp > 0, tp, 1.0)  # ranks that share the tokens between the products
     alone = points.world == points.pp
-    stream = dim / between * np.where(alone & ~kernels, MASTER_BYTES, value)
-    # Hand-written kernels keep what sequence parallelism gave them and gather it again; ours keep it whole.
-    read = np.where(kernels, dim / between, dim)
+    stream = dim / among * np.where(alone & ~kernels, MASTER_BYTES, value)
+    # What the first products read: kernels keep their part and gather it again, ours keep it whole.
+    read = np.where(kernels, dim / among, dim)
+    # Kernels for low precision keep what products read in it.
+    saved = np.where(kernels, np.choose(points.low_precision.astype(int), [0.0, 1.0, 1.0, 1.5]), 0.0)
+
     mla = points.mla > 0
     values = np.where(mla, points.value_out, points.key)
-    products = points.query + points.key + values
-    attention = products + points.value_out + points.heads * 4 / value
-    attention += np.where(points.qk_norm > 0, points.query + points.key, 0)
+    sums = np.where(old, 0.0, points.heads * 4 / value)
+    seen = points.query + points.key + values + points.value_out + sums
+    normed = np.where(points.qk_norm > 0, points.query + points.key, 0)
     latents = np.where(mla, 2 * (points.q_rank + points.kv_rank) + points.rope_dim, 0)
+    attention = stream + value * ((seen + normed) / tp + latents + read) - saved * (points.value_out / tp + read)
+    # Before flash attention: softmax, a mask and the rest, 5 bytes a score, and masks of two dropouts of the stream
+    # (arXiv:2205.05198, section 4.1).
+    attention += np.where(old, 2 * dim / among, 0)
+    scores = np.where(old, 5 * points.heads / tp * points.seq_len, 0)
+
+    # Gate, up and their product, which kernels make at once; or up and GELU.
     inner = np.where(points.matrices > 2, np.where(kernels, 3.0, 4.0), 2.0)
-    scores = 2 * points.experts * 4 / value
-    visits = 2.0
-    low = np.where(kernels & (points.low_precision > 0), 0.5, 0.0) * value  # inputs of products kept in 8 bits
+    choice = 2 * points.experts * 4 / value  # the router's logits and scores
+    expert = points.top_k * (inner * points.expert_ffn + 2 * dim) + inner * points.shared_ffn
+    low = saved * np.array(
+        [points.ffn / tp + read, (points.top_k * (points.expert_ffn + dim) + points.shared_ffn) / tp]
+    )
+    blocks = (
+        value * np.array([inner * points.ffn / tp + read, (choice + expert) / tp + np.minimum(read, dim / tp)]) - low
+    )
+    whole = attention + scores + stream + blocks
 
-    def routed(inner: Column, visits: Column | float) -> Column:
-        return points.top_k * (inner * points.expert_ffn + visits * dim) + inner * points.shared_ffn
-
-    # Everything, as eager autograd or fused kernels keep it.
-    whole_attention = stream + value * (attention / tp + read + latents) - low * (points.value_out / tp + read)
-    dense = stream + value * (inner * points.ffn / tp + read) - low * (points.ffn / tp + read)
-    moe = stream + value * (scores + routed(inner, visits)) / tp + value * np.where(kernels, read, dim / tp)
-    moe -= low * (points.top_k * (points.expert_ffn + dim) + points.shared_ffn) / tp
-    # Before flash attention: softmax, its mask and what is left of it, 5 bytes a score (arXiv:2205.05198, section 4.1),
-    # and masks of two dropouts.
-    old = points.flash == 0
-    whole_attention += np.where(old & (points.recompute != 1), 5 * points.heads / tp * points.seq_len, 0)
-    dropout = np.where(old, 2 * dim / between, 0)
-
-    # Results of products and of attention alone; torchtitan's keeps those of every other product, from the first on.
+    # Selective: the results of all products and of attention; torchtitan's, of every other product from the first on.
     reduced = dim + np.where(tp > 1, dim / tp, 0)
     every = points.selective_products == 0
-    few = 2 * (1 - points.selective_products)
-    lean_attention = np.where(every, attention / tp + reduced, 0)
-    some = few * (points.query + values + points.ffn + 0.0) / tp + few * dim
-    lean_attention = np.where(every, lean_attention, (points.value_out + points.heads * 4 / value) / tp + some)
-    lean_dense = np.where(every, 2.0 * points.ffn / tp + reduced, 0)
-    lean_moe = (
-        scores + routed(2.0 + 0 * dim, np.where(points.ep == 1, 1.0, 3.0)) + np.where(points.shared_ffn > 0, dim, 0)
-    ) / tp
-
-    has_moe, has_dense = points.moe_layers > 0, points.moe_layers < points.layers
-    block = np.maximum(np.where(has_dense, dense, 0), np.where(has_moe, moe, 0))
-    lean = np.maximum(np.where(has_dense, lean_dense, 0), np.where(has_moe, lean_moe, 0))
-    everything = whole_attention + block + dropout
-    kept = np.select(
-        [points.recompute == 3, points.recompute == 2],
-        [stream, stream + value * (lean_attention + lean)],
-        everything,
+    half = 2 * (1 - points.selective_products)
+    lean_attention = np.where(
+        every, seen / tp + reduced, (points.value_out + sums + half * (points.query + values)) / tp
     )
-    return kept, everything
+    visits = np.where(points.ep == 1, 1.0, 3.0)
+    lean_expert = (
+        points.top_k * (2 * points.expert_ffn + visits * dim) + 2 * points.shared_ffn + (points.shared_ffn > 0) * dim
+    )
+    dense = np.where(every, 2 * points.ffn / tp + reduced, half * (points.ffn / tp + dim))
+    lean = stream + value * (lean_attention + np.array([dense, (choice + lean_expert) / tp]))
+
+    modes = [RECOMPUTE.index(mode) for mode in ("full", "selective", "attention")]
+    kept = np.select(
+        [points.recompute == mode for mode in modes],
+        [np.broadcast_to(stream, whole.shape), lean, whole - scores],
+        whole,
+    )
+    return kept, whole
 
 
 def _logits(points: Points) -> Column:
