@@ -8,6 +8,10 @@ from colosse.plan.parameters import Parameters
 from colosse.plan.points import Column, Points
 
 
+NEIGHBOUR_S = 1e-6
+"""To hand a piece to the next rank of a ring in the same domain."""
+
+
 def rate(points: Points, par: Parameters, ranks: Column, stride: Column) -> Column:
     """Bytes per second that each rank of a group moves in a ring.
 
@@ -30,10 +34,13 @@ def rate(points: Points, par: Parameters, ranks: Column, stride: Column) -> Colu
 
 
 def gather(points: Points, par: Parameters, moved: Column, ranks: Column, stride: Column) -> Column:
-    """Seconds of an all-gather of `moved` bytes in all (on every rank afterwards), or of a reduce-scatter of as many."""
-    spans = ranks * stride > points.domain
-    hops = np.where(spans, np.ceil(ranks * stride / points.domain), 1.0)
-    latency = par.hop_s + np.where(spans, points.latency * np.minimum(hops, 2 * np.log2(np.maximum(hops, 2))), 0.0)
+    """Seconds of an all-gather of `moved` bytes in all (on every rank afterwards), or of a reduce-scatter of as many.
+
+    In a ring, as NCCL has them: a piece passes every rank, so that latency grows with their number.
+    """
+    domains = np.ceil(ranks * np.minimum(stride / points.domain, 1.0))
+    around = (domains - 1) * points.latency + (ranks - domains) * NEIGHBOUR_S
+    latency = par.hop_s + around
     return np.where(ranks > 1, latency + moved * (ranks - 1) / ranks / rate(points, par, ranks, stride), 0.0)
 
 
