@@ -105,7 +105,7 @@ def _headline(plan: Plan) -> Facts:
         ("tokens per second", big(rate)),
         ("of memory", share(one.peak_memory.total / have)),
         (f"for {big(plan.tokens)} tokens{_interrupted(plan)}", time_of(seconds.value) if seconds else ""),
-        ("rent of the GPUs" if money else "", f"{dollars(money.low)} to {dollars(money.high)}" if money else ""),
+        (_within("rent of the GPUs", money, "dollars") if money else "", dollars(money.value) if money else ""),
     ]
 
 
@@ -157,9 +157,12 @@ def _scaling(plan: Plan) -> str:
         )
         for each, took, cost in zip(curve, days, money, strict=True)
     )
+    where = f"The knee is at {count(at.job.cluster.gpus)} GPUs: up to there"
+    if at is curve[-1]:
+        where = f"There is no knee up to {count(sizes[-1])} GPUs:"
     text = (
-        f"The same batch on other clusters, each with its own best layout. The knee is at {count(at.job.cluster.gpus)} "
-        f"GPUs: up to there each does at least {KNEE:.0%} of what it does at best."
+        f"The same batch on other clusters, each with its own best layout. {where} each GPU does at least "
+        f"{share(KNEE)} of what it does at best."
     )
     return (
         f'<p class="lead">{text}</p><div class="charts pair">{"".join(map(render, charts))}</div>'

@@ -174,7 +174,8 @@ def memory_bars(estimate: Estimate) -> str:
     scale = max(have, estimate.peak_memory.total * 1.02)
     many = len(estimate.memory)
     every = max(1, many // 16)
-    rows = "".join(_memory_bar(stage, scale, named=many > 1 and stage.place % every == 0) for stage in estimate.memory)
+    names = [f"place {place}" if place % every == 0 else "" for place in range(many)] if many > 1 else ["each GPU"]
+    rows = "".join(_memory_bar(stage, scale, name) for stage, name in zip(estimate.memory, names, strict=True))
     low, high = estimate.memory_band
     peak = estimate.peak_memory
     where = f" at place {peak.place}" if many > 1 else ""
@@ -193,14 +194,13 @@ def memory_bars(estimate: Estimate) -> str:
     )
 
 
-def _memory_bar(stage: StageMemory, scale: float, *, named: bool) -> str:
+def _memory_bar(stage: StageMemory, scale: float, name: str) -> str:
     parts = "".join(
-        f'<i class="m{n}" style="width:{100 * value / scale:.3f}%" title="{name} {format_bytes(value)}"></i>'
-        for n, name in enumerate(COMPONENTS)
-        if (value := getattr(stage, name)) > 0
+        f'<i class="m{n}" style="width:{100 * value / scale:.3f}%" title="{part} {format_bytes(value)}"></i>'
+        for n, part in enumerate(COMPONENTS)
+        if (value := getattr(stage, part)) > 0
     )
-    label = f"place {stage.place}" if named else ""
-    return f'<div><span>{label}</span><div class="bar">{parts}</div><span>{gigabytes(stage.total)}</span></div>'
+    return f'<div><span>{name}</span><div class="bar">{parts}</div><span>{gigabytes(stage.total)}</span></div>'
 
 
 def gigabytes(value: float) -> str:
