@@ -35,7 +35,7 @@ class Calibration(Config):
     values: dict[str, float]
     """Of `Parameters`."""
     dense: Range
-    """Measured over predicted, 5th and 95th percentile of rows whose whole source was left out; models without experts."""
+    """Measured over predicted, 5th and 95th percentile of rows whose source was left out; models without experts."""
     experts: Range
     """The same with experts."""
     memory: Range

@@ -7,7 +7,6 @@ import numpy as np
 from colosse.plan.parameters import Parameters
 from colosse.plan.points import Column, Points
 
-
 NEIGHBOUR_S = 1e-6
 """To hand a piece to the next rank of a ring in the same domain."""
 

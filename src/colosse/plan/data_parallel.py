@@ -12,8 +12,8 @@ WEIGHT_BYTES = 2
 """Of a weight on its way: the products' wide precision."""
 
 OPTIMIZER_BYTES = 40.0
-"""Read and written for a parameter: gradient, for its norm and again; master weight and both moments, there and back; the
-new weight."""
+"""Read and written for a parameter: gradient, for its norm and again; master weight and both moments, there and back;
+the new weight."""
 
 HIDEABLE = 0.9
 """Share of the last backward and the first forward beside which buckets travel; the first and last bucket cannot."""
@@ -38,7 +38,7 @@ def held(points: Points) -> Column:
 def waiting(points: Points, par: Parameters, forward: Column, backward: Column) -> Column:
     """Exposed seconds of a step.
 
-    Optimiser state shared (ZeRO-1): gradients are reduced once beside the last backward and weights gathered once beside
+    Optimiser state shared (ZeRO-1): gradients are reduced once beside the last backward, weights gathered once beside
     the next forward. Weights shared too (FSDP): gathered block by block, one ahead, in every pass; what a block's
     computation does not cover is exposed, and so is the first. Hidden traffic slows the computation that hides it.
 

@@ -195,9 +195,11 @@ def _traffic(points: Points, par: Parameters, *, experts: bool) -> Column:
 
 
 def _casts(points: Points, par: Parameters, products: list[Shape]) -> tuple[Column, Column]:
-    """Bytes to make low-precision inputs of products, forward and backward: activations joined to what makes them,
-    gradients read and written in both orientations, weights once a step. Scales of 32 values want both orientations
-    forward too."""
+    """Bytes to make low-precision inputs of products, forward and backward.
+
+    Activations are joined to what makes them, gradients read and written in both orientations, weights once a step.
+    Scales of 32 values want both orientations forward too.
+    """
     twice = np.where(points.low_precision >= 2, 1.6, 1.0) * np.where(points.low_precision > 0, par.cast_traffic, 0.0)
     none = np.zeros(len(points))
     ahead = sum((count * (2.0 * m * k + 4.0 * n * k / points.micro_batches) for count, m, n, k in products), none)

@@ -11,7 +11,7 @@ TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.95), (128, 64, 0.8), (64
 """Rows, columns and relative rate of the tiles in which libraries cut a product; they choose the best."""
 
 BACKWARD_ATTENTION = 2.5 / 0.85
-"""Time of attention's backward pass over forward's: five products for two, at a lower rate (arXiv:2307.08691, figure 4)."""
+"""Time of attention's backward pass over forward's: five products for two, at a lower rate (arXiv:2307.08691)."""
 
 BACKWARD_SCORES = 1.5
 """The same where scores are written: 19 bytes of each for 13, and four products for two."""
@@ -83,7 +83,8 @@ def attention(points: Points, par: Parameters, pairs: Column) -> Column:
     rate = np.array([0.0, par.attention_1, par.attention_2, par.attention_3])[generation]
     rate = np.where(ampere | (generation == 3), rate, rate * par.old_attention)
     length = np.where((points.window > 0) & (pairs < attended(points, False)), points.window, points.seq_len)
-    rate = rate * points.achievable_wide * par.product_rate * sustained(points, par) * shape * length / (length + SEQUENCE_HALF)
+    rate = rate * points.achievable_wide * par.product_rate * sustained(points, par)
+    rate = rate * shape * length / (length + SEQUENCE_HALF)
     return np.where(points.flash > 0, 2 * pairs * heads / rate, _written_scores(points, par))
 
 

@@ -1,4 +1,4 @@
-"""The few numbers of the cost model that no data sheet states, each with a physical meaning; `calibrate.py` finds them."""
+"""The few numbers of the cost model that no data sheet states, each with a meaning; `calibrate.py` finds them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ class Parameters:
     """What is the same for all hardware and all programs."""
 
     product_rate: float = 0.90
-    """Sustained rate of a large matrix product inside training, of the best that was measured on the GPU alone: power and
-    clocks under load."""
+    """Sustained rate of a large matrix product inside training, of the best that was measured on the GPU alone."""
     low_product_rate: float = 0.85
     """The same for float8 and below."""
     plain_rate: float = 0.9

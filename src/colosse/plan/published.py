@@ -1,16 +1,15 @@
-"""Published results as jobs: reads the table of measured runs, and says what each row leaves open or why it is left out.
+"""Published results as jobs: reads the table of measured runs, and says what a row leaves open or why it is left out.
 
-A table is CSV with a header; the columns are those of `published.csv` (docs/plan/published.md). What a row does not say is
-filled by rules that look at the row alone, never at its measured time.
+A table is CSV with a header; the columns are those of `published.csv` (docs/plan/published.md). What a row does not
+say is filled by rules that look at the row alone, never at its measured time.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 

@@ -226,20 +226,19 @@ LEAST_LAYOUTS = 4
 
 
 def _ranking(pairs: Sequence[tuple[Measured, Checked]]) -> Ranking:
-    groups: dict[tuple[object, ...], list[Checked]] = defaultdict(list)
+    """By groups of one model, GPUs and batch; a layout measured several times counts once, with its median."""
+    groups: dict[tuple[str, ...], dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for row, one in pairs:
         job = row.job
         same = (row.source, job.model, job.cluster.gpu.name, job.layout.world_size, job.seq_len, job.global_batch_size)
         precision = job.software.precision or job.layout.precision
-        groups[(*map(str, same), precision, job.task)].append(one)
+        groups[(*map(str, same), precision, job.task)][str(job.layout)].append(one)
     losses, correlations = [], []
-    for rows in groups.values():
-        if len(rows) < LEAST_LAYOUTS:
+    for layouts in groups.values():
+        if len(layouts) < LEAST_LAYOUTS:
             continue
-        predicted = np.array([one.predicted_s for one in rows])
-        measured = np.array([one.measured_s for one in rows])
-        if len(set(predicted.round(6))) < LEAST_LAYOUTS:  # one layout in several releases
-            continue
+        predicted = np.array([rows[0].predicted_s for rows in layouts.values()])
+        measured = np.array([np.median([one.measured_s for one in rows]) for rows in layouts.values()])
         losses.append(measured[predicted.argmin()] / measured.min() - 1)
         correlations.append(float(np.corrcoef(_ranks(predicted), _ranks(measured))[0, 1]))
     if not losses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from colosse.cli.plan import bill, estimate, hardware, reliability, search
+from colosse.cli.plan import advise, bill, estimate, hardware, reliability, search, serve, validate
 
 app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
 
@@ -19,3 +19,6 @@ app.command("estimate")(estimate.estimate)
 app.command("reliability")(reliability.reliability)
 app.command("hardware")(hardware.hardware)
 app.command("bill")(bill.bill)
+app.command("advise")(advise.advise)
+app.command("serve")(serve.serve)
+app.command("validate")(validate.validate)
