@@ -230,7 +230,7 @@ def _cause(kind: str, job: Job) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:+.2g} %" if abs(share) < 0.1 else f"{100 * share:+.0f} %"
+    return f"{100 * share:+.2g}\u202f%" if abs(share) < 0.1 else f"{100 * share:+.0f}\u202f%"
 
 
 def _step(one: Estimate) -> float:
@@ -296,9 +296,10 @@ def _losers(field: Space, first: int) -> Iterator[Losers]:
     for reason, count in field.ways.refused.items():
         yield Losers(reason, count)
     if not field.fits.all():
-        least = field.memory[~field.fits].min() / 1e9
         have = field.job.cluster.gpu.memory_gb
-        yield Losers(f"needs {least:.1f} GB or more, and a GPU has {have:g}", int((~field.fits).sum()))
+        room = f"{have / field.margin:.1f} of {have:g} GB; the rest is room for the estimate's error"
+        room = room if field.margin > 1 else f"{have:g} GB"
+        yield Losers(f"needs more than {room}", int((~field.fits).sum()))
     if len(field.unseen):
         nearest = float(field.bound[field.unseen].min() / field.steps.total[first] - 1)
         yield Losers("slower already in its layers, without any waiting", field.unseen_layouts, nearest)

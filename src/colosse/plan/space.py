@@ -48,6 +48,8 @@ class Space:
     """Seconds that a step of each way takes at least."""
     unseen: NDArray[np.intp]
     """Ways that were not looked at, as their bound is too high."""
+    margin: float
+    """By which an estimated memory is multiplied before it has to fit."""
     points: Points
     memory: Column
     """Bytes on the fullest place; infinite where a leaner layout does not fit."""
@@ -111,6 +113,7 @@ def _look(job: Job, found: Ways, margin: float, *, everything: bool) -> Space:
         ways=found,
         bound=bound,
         unseen=order[seen:],
+        margin=margin,
         points=points_of(job, joined([part.rows for part in parts])),
         memory=_joined(part.memory for part in parts),
         fits=np.concatenate([part.fits for part in parts]),

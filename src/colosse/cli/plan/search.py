@@ -12,9 +12,14 @@ from colosse.cli.plan import jobs
 from colosse.cli.plan.options import HardwareOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from colosse.cli.plan.jobs import Asked
     from colosse.plan.estimate import Estimate
     from colosse.plan.search import Found, Ranked
+
+WIDE = 110
+"""Columns from which on layouts are shown with MFU and time too."""
 
 
 def search(
@@ -167,25 +172,32 @@ def _show(asked: Asked, found: Found, took: float) -> None:
 
 
 def _ranked(found: Found) -> None:
+    from shutil import get_terminal_size
+
     from colosse.core.numbers import dollars, share, time_of
     from colosse.plan.search import summary
 
-    sizes = {one.estimate.job.cluster.gpus for one in found.ranked}
-
-    def cells(n: int, one: Ranked) -> list[str]:
-        estimate = one.estimate
-        row = [str(n), *([str(estimate.job.cluster.gpus)] if len(sizes) > 1 else []), summary(estimate.job.layout)]
-        row += [f"{estimate.step_s.value:.3g}", share(estimate.mfu), f"{estimate.peak_memory.total / 1e9:.1f}"]
-        if one.seconds:
-            row.append(time_of(one.seconds.value))
-        if one.dollars:
-            row.append(dollars(one.dollars.value))
-        return [*row, "" if n == 1 else f"{100 * one.behind:+.1f} %", one.why]
-
     first = found.ranked[0]
-    names = ["", *(["GPUs"] if len(sizes) > 1 else []), "layout", "step s", "MFU", "GB"]
-    names += [*(["time"] if first.seconds else []), *(["rent"] if first.dollars else []), "behind", "because of"]
-    _table(names, [cells(n, one) for n, one in enumerate(found.ranked, 1)], left=("layout", "because of"))
+    columns: dict[str, Callable[[Ranked], str]] = {
+        "GPUs": lambda one: str(one.estimate.job.cluster.gpus),
+        "layout": lambda one: summary(one.estimate.job.layout),
+        "step s": lambda one: f"{one.estimate.step_s.value:.3g}",
+        "MFU": lambda one: share(one.estimate.mfu),
+        "GB": lambda one: f"{one.estimate.peak_memory.total / 1e9:.1f}",
+        "time": lambda one: time_of(one.seconds.value if one.seconds else None),
+        "rent": lambda one: dollars(one.dollars.value) if one.dollars else "",
+        "behind": lambda one: "" if one is first else f"{100 * one.behind:+.1f} %",
+        "because of": lambda one: one.why,
+    }
+    left_out = {"time"} if first.seconds is None else set()
+    left_out |= {"rent"} if first.dollars is None else set()
+    if len({one.estimate.job.cluster.gpus for one in found.ranked}) == 1:
+        left_out.add("GPUs")
+    if get_terminal_size().columns < WIDE:
+        left_out |= {"MFU", "time"}
+    shown = {name: cell for name, cell in columns.items() if name not in left_out}
+    rows = [[str(n), *(cell(one) for cell in shown.values())] for n, one in enumerate(found.ranked, 1)]
+    _table(["", *shown], rows, left=("layout", "because of"))
 
 
 def _losers(found: Found) -> None:
