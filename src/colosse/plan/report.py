@@ -188,7 +188,7 @@ def _failures(found: Reliability) -> str:
     ettr = found.ettr
     text = (
         f"{share(ettr.value)} of the time is training that is kept ({share(ettr.low)} to {share(ettr.high)}): "
-        f"{found.days.value:.1f} days in place of {found.ideal_days:.1f}, with {found.failures:,.0f} failures, "
+        f"{found.days.value:.1f} days in place of {found.ideal_days:.1f}, with {count(found.failures)} failures, "
         f"one every {duration(found.mtbf_s)}."
     )
     facts = [
@@ -212,9 +212,9 @@ def _bill(found: Bill) -> str:
         _row(
             [
                 (line.item(words), "wrap"),
-                (f"{line.quantity:,.0f} {words.unit(line.unit, line.quantity)}", "number"),
                 (dollars(line.amount.central), "number"),
                 (f"{dollars(line.amount.low)} to {dollars(line.amount.high)}", "number"),
+                (f"{count(line.quantity)} {words.unit(line.unit, line.quantity)}", "number"),
             ]
         )
         for line in found.lines
@@ -228,8 +228,8 @@ def _bill(found: Bill) -> str:
         f"({dollars(total.low)} to {dollars(total.high)}){each}. {found.kwh.central / 1e6:.3g} GWh of electricity."
     )
     return (
-        f'<p class="lead">{text}</p><div class="scroll"><table><tr><th>item</th><th class="number">quantity</th>'
-        f'<th class="number">dollars</th><th class="number">range</th></tr>{rows}</table></div>'
+        f'<p class="lead">{text}</p><div class="scroll"><table><tr><th>item</th><th class="number">dollars</th>'
+        f'<th class="number">range</th><th class="number">quantity</th></tr>{rows}</table></div>'
     )
 
 
