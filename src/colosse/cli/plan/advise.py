@@ -122,9 +122,12 @@ def _show(found: Advice) -> None:
     print()
     groups = (("advised", [best]), ("same budget", found.same_budget), ("same loss", found.same_loss))
     rows = [[words, *_row(one)] for words, group in groups for one in group]
-    names = ["", "model", "params", "tokens", "tokens/param", "loss", "days", "training", "serving", "pays after"]
-    _table(names, rows, left=2)
-    print("serving: dollars for a million tokens of answers, replicas full; pays after: tokens of answers served\n")
+    names = ["", "params", "tokens", "each", "loss", "days", "training", "serving", "pays after"]
+    _table(names, rows)
+    print("each: tokens a parameter; serving: dollars for a million tokens of answers, replicas full;")
+    print("pays after: tokens of answers after which training and serving together are cheaper")
+    others = {one.name: one.params for _, group in groups[1:] for one in group}
+    print("".join(f"{big(size):>9}  {name}\n" for name, size in others.items()))
     rows = [
         [
             count(size.gpus),
@@ -135,7 +138,7 @@ def _show(found: Advice) -> None:
         ]
         for size in found.sizes
     ]
-    _table(["GPUs", "days", "MFU", "cost", ""], rows, left=0)
+    _table(["GPUs", "days", "MFU", "cost", ""], rows)
     for sentence in found.cautions:
         print(f"! {sentence}")
 
@@ -144,7 +147,6 @@ def _row(one: Trained) -> list[str]:
     from colosse.core.numbers import big, dollars
 
     return [
-        one.name,
         big(one.params),
         big(one.tokens),
         f"{one.tokens_per_param:.0f}",
@@ -166,13 +168,13 @@ def _days(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.1g}"
 
 
-def _table(names: list[str], rows: list[list[str]], *, left: int) -> None:
+def _table(names: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(names):
-        table.add_column(name, justify="left" if place < left or not name else "right", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right" if name else "left")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
