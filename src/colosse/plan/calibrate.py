@@ -131,6 +131,8 @@ def calibrate(measured: Sequence[Measured]) -> Calibration:
 
 
 def _band(off: Column) -> tuple[float, float]:
+    if not off.size:  # nothing to say: as wide as twofold
+        return 0.5, 2.0
     low, high = np.quantile(off, (0.05, 0.95))
     return float(low), float(high)
 

@@ -127,6 +127,8 @@ def _measured(row: Row, name: str, source: str, known: Catalogue) -> Measured:
     model = _model(row, assumed)
     seq_len = _number(row, "seq_len", "the sequence length")
     layout, software = _layout(row, model, gpus, seq_len, cluster, assumed)
+    if software.precision not in cluster.gpu.tflops | {"float16": 0}:
+        raise _Unusable(f"{cluster.gpu.name} has no {software.precision}")
     batch = _batch(row, layout, assumed)
     out = "OOM" in flags
     step = _step_seconds(row, gpus, batch * seq_len)
