@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from colosse.plan.estimate import StageMemory
+from colosse.plan.memory_own import own_memory
 from colosse.plan.memory_parts import Held, in_flight, layer_bytes
 from colosse.plan.points import FUSION, Column, Points
 from colosse.spec.memory import LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES
@@ -16,13 +17,13 @@ from colosse.spec.memory import LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES
 COMPONENTS = ("weights", "gradients", "optimizer", "gathered", "activations", "logits", "workspace")
 
 CONTEXT_BYTES = 0.6e9
-"""The device's context and loaded kernels: 0.45 GiB on A100 to 0.6 on H100 (nvidia-smi of an idle process)."""
+"""The device's context and loaded kernels: 0.45 GiB on A100 to 0.6 on H100 (from memory)."""
 
 LIBRARY_BYTES = 0.4e9
-"""Workspaces of cuBLAS (32 MiB a stream on H100), cuDNN and of what else is small."""
+"""Workspaces of cuBLAS (32 MiB a stream on H100), cuDNN and of what else is small (from memory)."""
 
 COMMUNICATOR_BYTES = 1.5e9
-"""NCCL's buffers for each group of more than one rank: channels x peers x 4 to 10 MB (NCCL_BUFFSIZE, NVLS)."""
+"""NCCL's buffers for each group of more than one rank, as BLOOM's table of memory wants them."""
 
 FRAGMENTS = 0.05
 """Of what comes and goes, the allocator reserves so much more than is in use."""
@@ -46,27 +47,37 @@ def stage_memory(points: Points, place: Column | int) -> dict[str, Column]:
     """Bytes on a rank of pipeline place `place`, by component, for each row; keys as of `estimate.StageMemory`."""
     at = np.broadcast_to(np.asarray(place, dtype=np.float64), len(points))
     held = Held(points, at)
+    ours = (points.chunked_loss > 0) & (points.zero >= 2)
+    found = own_memory(points, at, held) if ours.any() else {}
+    if not ours.all():
+        others = _others_memory(points, at, held)
+        found = {name: np.where(ours, found[name], others[name]) for name in others} if found else others
+    trained = np.where(points.lora > 0, LORA_SHARE, 1.0)
+    found["gradients"] = found["gradients"] * trained
+    found["optimizer"] = found["optimizer"] * trained
+    found["workspace"] = outside(points) + LIBRARY_BYTES + FRAGMENTS * (found["activations"] + found["logits"])
+    return found
+
+
+def _others_memory(points: Points, place: Column, held: Held) -> dict[str, Column]:
+    """Bytes of other programs by component, but for `workspace`."""
     states = _states(points, held)
     tokens, value = points.tokens, points.value_bytes
     kept, whole = layer_bytes(points)
     total, largest = held.of(kept)
-    # Ours as `spec.memory` has it, from the largest layer; else layer by layer.
-    each = np.where(points.chunked_loss > 0, largest, total / np.maximum(np.sum(held.layers, axis=0), 1))
-    again = tokens * (held.of(whole)[1] - largest)
-    ends = held.last * np.where(points.chunked_loss > 0, 2.0, 1.0) * points.dim * value / points.tp
+    each = total / np.maximum(np.sum(held.layers, axis=0), 1)
+    stream = tokens * points.dim * value / points.tp
     logits = _logits(points) * held.last
     # Where logits are made at once they are gone before a block is computed again.
-    again = np.where(points.chunked_loss > 0, again, np.maximum(again - logits, 0))
+    again = np.maximum(tokens * (held.of(whole)[1] - largest) - logits, 0)
     # Programs of hand-written kernels that do not free what they have sent to the next stage keep it.
-    sent = points.dim * value / np.where(points.sp > 0, points.tp, 1.0)
+    sent = tokens * points.dim * value / np.where(points.sp > 0, points.tp, 1.0)
     sent = np.where((points.pp > 1) & (points.zero < 2) & (points.fused_accumulation == 0), sent, 0.0)
-    activations = tokens * (in_flight(points, at) * (held.deepest * each + sent) + ends) + again
+    activations = in_flight(points, place) * (held.deepest * tokens * each + sent) + held.last * stream + again
     # torch's pipelines have room for everything that a step receives, forward and back.
-    received = (2 * points.stages_per_rank - held.first - held.last) * points.micro_batches
-    received = received * tokens * points.dim * value / points.tp
-    workspace = outside(points) + LIBRARY_BYTES + FRAGMENTS * (activations + logits)
-    workspace += states.pop("sending") + np.where((points.pp > 1) & (points.zero >= 2), received, 0)
-    return {**states, "activations": activations, "logits": logits, "workspace": workspace}
+    received = (2 * points.stages_per_rank - held.first - held.last) * points.micro_batches * stream
+    activations += np.where((points.pp > 1) & (points.zero >= 2), received, 0)
+    return {**states, "activations": activations, "logits": logits}
 
 
 def outside(points: Points) -> Column:
@@ -94,11 +105,10 @@ def stages(points: Points) -> list[StageMemory]:
 
 
 def _states(points: Points, held: Held) -> dict[str, Column]:
-    """Weights, gradients, optimiser state, what is whole for a while, and copies to send."""
+    """Weights, gradients, optimiser state, and what is whole for a while."""
     zero, value = points.zero, points.value_bytes
     shards = points.dp_shard * points.cp
     values = 2 * held.sliced - np.where(points.muon > 0, held.sliced_matrices, 0)
-    trained = np.where(points.lora > 0, LORA_SHARE, 1.0)
 
     # Without FSDP: weights in the products' precision, gradients, and masters with the optimiser's two values.
     masters = np.where(value < MASTER_BYTES, 3.0, 2.0) * MASTER_BYTES
@@ -120,40 +130,30 @@ def _states(points: Points, held: Held) -> dict[str, Column]:
     copies = copies * (held.whole - held.tables * held.matrix)
 
     fsdp = zero >= 2
-    gathered, sending = _gathered(points, held)
+    gathered = _gathered(points, held)
     optimizer = shared * (masters + np.where(short, MASTER_BYTES, 0))
     return {
         "weights": np.where(fsdp, held.sliced * MASTER_BYTES, held.whole * value + copies),
-        "gradients": np.where(fsdp, held.sliced * MASTER_BYTES, held.whole * gradient) * trained,
-        "optimizer": np.where(fsdp, values * MASTER_BYTES, optimizer) * trained,
+        "gradients": np.where(fsdp, held.sliced * MASTER_BYTES, held.whole * gradient),
+        "optimizer": np.where(fsdp, values * MASTER_BYTES, optimizer),
         "gathered": np.where(fsdp, gathered, buckets),
-        "sending": np.where(fsdp, sending, 0),
     }
 
 
-def _gathered(points: Points, held: Held) -> tuple[Column, Column]:
-    """What FSDP gathers: weights in the products' precision, and gradients; and a pipeline's copies to send these."""
+def _gathered(points: Points, held: Held) -> Column:
+    """What FSDP gathers: weights in the products' precision, and gradients, in a pipeline all; and copies to send."""
     value = points.value_bytes
     tables = [(held.first - held.tied) * held.matrix, held.last * held.matrix]
     layers = [np.where(held.layers[kind] > n, held.units[kind], 0) for kind in (0, 1) for n in (0, 1)]
     ordered = np.sort([*tables, *layers], axis=0)
     everything = held.tables * held.matrix + held.of(held.units)[0]
     some = np.where(points.zero >= 3, ordered[-1] + ordered[-2], everything) * value
-    alone = points.world == points.pp
-    sending = ordered[-1] * (value + MASTER_BYTES)
-    gathered = np.where(
-        alone,
-        np.where(value < MASTER_BYTES, everything * value, 0),
-        np.where(points.pp > 1, everything * (value + MASTER_BYTES), some + sending),
-    )
-    return gathered, np.where((points.pp > 1) & ~alone, sending, 0)
+    whole = np.where(points.pp > 1, everything * (value + MASTER_BYTES), some) + ordered[-1] * (value + MASTER_BYTES)
+    return np.where(points.world > points.pp, whole, np.where(value < MASTER_BYTES, everything * value, 0))
 
 
 def _logits(points: Points) -> Column:
-    logits = points.tokens * points.vocab / points.tp
     kernels = (points.fusion == FUSION.index("kernels")) & (points.fused_accumulation > 0)
-    return np.where(
-        points.chunked_loss > 0,
-        np.minimum(logits, LOGITS_AT_ONCE) * LOGITS_BYTES,
-        logits * np.where(kernels, FUSED_LOGITS_BYTES, np.where(points.tp > 1, SPLIT_LOGITS_BYTES, LOGITS_BYTES)),
-    )
+    logits = points.tokens * points.vocab / points.tp
+    whole = logits * np.where(kernels, FUSED_LOGITS_BYTES, np.where(points.tp > 1, SPLIT_LOGITS_BYTES, LOGITS_BYTES))
+    return np.where(points.chunked_loss > 0, np.minimum(logits, LOGITS_AT_ONCE) * LOGITS_BYTES, whole)
