@@ -46,7 +46,7 @@ def own_memory(points: Points, place: Column, held: Held) -> dict[str, Column]:
 
 
 class _Stage:
-    """Bytes of one stage and one micro batch, where a place has several the mean one; as `spec.memory` has them."""
+    """Bytes of one stage and one micro batch, where a place has several the fullest one; as `spec.memory` has them."""
 
     def __init__(self, points: Points, held: Held) -> None:
         value, tp, tokens, v = points.value_bytes, points.tp, points.tokens, points.stages_per_rank
@@ -65,12 +65,13 @@ class _Stage:
         more = np.select([points.recompute == RECOMPUTE.index("full"), recomputes], [0, ring[1]], ring[0] + copies)
         kept, whole = tokens * (kept + rotations + more), tokens * (whole + rotations + ring[0] + copies)
         layers, norms = np.sum(held.layers, axis=0), 2 * points.dim
+        stages = layers / np.maximum(held.deepest, 1)  # as many as the fullest would make of the place's layers
         linears = np.where(narrows, value * (held.of(held.units)[0] - norms * layers), 0) / v
-        self.kept = held.of(kept)[0] / v + np.where(recomputes, 0, linears)
+        self.kept = held.of(kept)[0] / stages + np.where(recomputes, 0, linears)
         """For backward."""
-        self.eager = held.of(whole)[0] / v + np.where(recomputes, 0, linears)
+        self.eager = held.of(whole)[0] / stages + np.where(recomputes, 0, linears)
         """When all that was given up has been computed again."""
-        self.waiting = self.eager + self.hidden + tokens * held.of(_product_bytes(points))[0] / v
+        self.waiting = self.eager + self.hidden + tokens * held.of(_product_bytes(points))[0] / stages
         """While its weights' gradients wait for their pass."""
         self.block_kept = held.of(kept)[1]
         self.block_again = held.of(whole - kept)[1]
