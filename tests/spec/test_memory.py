@@ -53,17 +53,18 @@ def test_what_saves_memory_does() -> None:
     assert kept > 2 * counts.params(LLAMA).total > 2 * given_back
     whole, spread = (_memory(Layout(dp_shard=8, ep=ep), MIXTRAL).gathered for ep in (1, 8))
     assert whole > 4 * spread
-    assert _memory(Layout(cp=4)).activations == pytest.approx(_memory(Layout(cp=1, dp_shard=4)).activations / 4)
+    share = _memory(Layout(cp=4)).activations / _memory(Layout(cp=1, dp_shard=4)).activations
+    assert 0.25 < share < 0.3  # what is exchanged is there before and after
     assert _memory(Layout(tp=4)).activations < _memory(Layout(dp_shard=4)).activations / 2
 
 
 def test_first_stage_of_a_pipeline_holds_most_activations() -> None:
     layout = Layout(pp=4, dp_shard=2)
-    ranks = [rank_memory(LLAMA, layout, seq_len=1024, micro_batches=8, stage_rank=place) for place in range(4)]
-    assert [round(rank.activations / ranks[2].activations, 1) for rank in ranks[:3]] == [2.0, 1.5, 1.0]
+    ranks = [rank_memory(LLAMA, layout, seq_len=8192, micro_batches=8, stage_rank=place) for place in range(4)]
+    assert [round(rank.activations / ranks[2].activations, 1) for rank in ranks[:3]] == [1.9, 1.5, 1.0]
     assert ranks[3].logits
     assert not any(rank.logits for rank in ranks[:3])
-    assert _memory(layout).total == max(rank.total for rank in ranks)
+    assert memory(LLAMA, layout, seq_len=8192, micro_batches=8).total == max(rank.total for rank in ranks)
 
 
 @pytest.mark.torch

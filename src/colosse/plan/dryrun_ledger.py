@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed import ProcessGroup
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.tensor import DTensor
@@ -69,7 +70,7 @@ class Ledger(TorchDispatchMode):
 
     def hold(self, tensor: Tensor, kind: str = "") -> None:
         """Count a tensor's storage from now on, as `kind`; one that counts already only becomes of that kind."""
-        if not tensor.is_meta:
+        if not tensor.is_meta or isinstance(tensor, FakeTensor):  # with which DTensor works out shapes
             return
         storage = tensor.untyped_storage()
         known = self._alive.get(storage._cdata)

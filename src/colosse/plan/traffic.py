@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colosse.spec.layout import Layout
-from colosse.spec.memory import LOGITS_AT_ONCE, MASTER_BYTES, value_bytes
+from colosse.spec.memory import ACTIVE_STAGES, LOGITS_AT_ONCE, MASTER_BYTES, value_bytes
 from colosse.spec.model import ModelSpec
 from colosse.spec.passes import passes
 
@@ -20,10 +20,6 @@ INT64_BYTES = FLOAT64_BYTES = 8
 
 MUON_AT_ONCE = 16
 """Matrices of one shape that Muon orthogonalises together, at least; else as many as ranks share them."""
-
-
-ACTIVE_STAGES = 3
-"""Stages of a rank whose weights are there, at most, in torch's schedules with several stages a rank."""
 
 
 @dataclass(frozen=True)

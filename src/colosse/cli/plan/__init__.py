@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from colosse.cli.plan import advise, bill, estimate, hardware, reliability, search, serve, validate
+from colosse.cli.plan import advise, bill, dryrun, estimate, hardware, reliability, search, serve, validate
 
 app = typer.Typer(help="Plan a training run or a fleet: fit, speed, layout, failures, the bill.", no_args_is_help=True)
 
@@ -21,4 +21,5 @@ app.command("hardware")(hardware.hardware)
 app.command("bill")(bill.bill)
 app.command("advise")(advise.advise)
 app.command("serve")(serve.serve)
+app.command("dryrun")(dryrun.dryrun)
 app.command("validate")(validate.validate)
