@@ -133,6 +133,37 @@ def test_llama3_405b_on_16384_h100_as_published() -> None:
     assert found.step_s.value == pytest.approx(published, rel=0.12)
 
 
+def test_gpt3_on_10000_v100_as_published() -> None:
+    """arXiv:2104.10350, table 4: 24.6 TFLOP/s per V100, 14.8 days for 300 B tokens; a layout of Megatron's time.
+
+    400 Gb/s per server of eight, as the machine of 2020 had.
+    """
+    cluster = catalogue().cluster("v100", 10_000)
+    slow = cluster.node.model_copy(update={"nic_gb_per_s": 6.25})
+    then = Software(
+        zero=1,
+        precision="float16",
+        flash_attention=False,
+        fusion="kernels",
+        sequence_parallel=False,
+        overlap_data=False,
+        overlap_pipeline=False,
+        gradient_bytes=2,
+    )
+    one = Job(
+        model=preset("gpt3-175b").spec,
+        layout=Layout(tp=8, pp=16, dp_shard=78, recompute="full"),
+        cluster=cluster.model_copy(update={"node": slow}),
+        seq_len=2048,
+        global_batch_size=1560,
+        software=then,
+    )
+    found = estimate(one)
+    days = 300e9 / (found.tokens_per_s_per_gpu.value * 9984) / 86_400
+    assert days == pytest.approx(14.8, rel=0.15)
+    assert found.fits
+
+
 def test_deepseek_v3_takes_its_published_gpu_hours() -> None:
     """arXiv:2412.19437, section 1: 180 K H800 GPU-hours for each trillion tokens, 2,048 GPUs, PP 16, EP 64, float8."""
     model = preset("deepseek-v3").spec

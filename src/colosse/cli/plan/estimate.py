@@ -76,10 +76,8 @@ def _asked(
     hardware: list[Path] | None,
 ) -> Asked:
     from colosse.core.errors import UserError
-    from colosse.plan.candidates import trainer_software
     from colosse.plan.hardware import catalogue
-    from colosse.plan.job import Job, Software
-    from colosse.train.recipe import load_recipe, resolve
+    from colosse.train.recipe import load_recipe
 
     if path is not None:
         if model or batch or seq_len or tokens:
@@ -96,21 +94,11 @@ def _asked(
         if over or layout.dp_shard > 1:
             layout.check_world(gpus)
         read = read.model_copy(update={"layout": layout.model_copy(update={"dp_shard": rest})})
-    resolved = resolve(read)
-    layout = read.layout
     known = catalogue(hardware or ())
-    cluster = known.cluster(gpu, layout.world_size)
-    name, table, spec = jobs.recipe_model(read)
-    job = Job(
-        model=spec,
-        layout=layout,
-        cluster=cluster,
-        seq_len=read.train.seq_len,
-        global_batch_size=resolved.global_batch_size,
-        software=trainer_software(layout, Software()),
-        optimizer=read.optimizer.kind,
-    )
-    total = float(resolved.total_tokens) if path is not None or tokens else 0.0
+    cluster = known.cluster(gpu, read.layout.world_size)
+    name, table, _ = jobs.recipe_model(read)
+    job, planned = jobs.recipe_job(read, cluster)
+    total = planned if path is not None or tokens else 0.0
     return jobs.Asked(name, table, job, total, jobs.price_of(price, cluster, known), bool(price), known)
 
 

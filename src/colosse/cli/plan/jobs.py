@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from colosse.plan.job import Job
     from colosse.plan.reliability import Reliability
     from colosse.spec.model import ModelSpec
+    from colosse.train.recipe import Recipe
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="A preset, such as llama3-405b, or a recipe whose model is meant.")
@@ -102,7 +103,7 @@ def model_of(name: str) -> tuple[str, dict[str, Any], ModelSpec]:
     return name, {"preset": name}, preset(name).spec
 
 
-def recipe_model(recipe: Any) -> tuple[str, dict[str, Any], ModelSpec]:
+def recipe_model(recipe: Recipe) -> tuple[str, dict[str, Any], ModelSpec]:
     """The same of a recipe."""
     choice = recipe.model
     table = {"preset": choice.preset} if choice.preset else choice.spec.model_dump(exclude_none=True)
@@ -112,6 +113,29 @@ def recipe_model(recipe: Any) -> tuple[str, dict[str, Any], ModelSpec]:
         base = preset(choice.preset).spec.model_dump()
         table |= {key: value for key, value in choice.spec.model_dump().items() if value != base[key]}
     return choice.preset or recipe.name, table, choice.spec
+
+
+def recipe_job(recipe: Recipe, cluster: Cluster) -> tuple[Job, float]:
+    """A step of a recipe's training on a cluster, and the tokens of all of it.
+
+    Raises:
+        UserError: the recipe cannot run.
+    """
+    from colosse.plan.candidates import trainer_software
+    from colosse.plan.job import Job, Software
+    from colosse.train.recipe import resolve
+
+    resolved = resolve(recipe)
+    job = Job(
+        model=resolved.spec,
+        layout=recipe.layout,
+        cluster=cluster,
+        seq_len=recipe.train.seq_len,
+        global_batch_size=resolved.global_batch_size,
+        software=trainer_software(recipe.layout, Software()),
+        optimizer=recipe.optimizer.kind,
+    )
+    return job, float(resolved.total_tokens)
 
 
 def price_of(text: str, cluster: Cluster, known: Catalogue) -> Amount | None:

@@ -46,7 +46,10 @@ def reliability(
     gpu: Annotated[str, typer.Option(help="A GPU or a node of the catalogue.")] = "h100",
     days: Annotated[
         str,
-        typer.Option(help="How long it trains without failures and checkpoints: 54, 54d, 8 weeks.", show_default=False),
+        typer.Option(
+            help="Of training without failures: 54, 54d, 8 weeks. Default: as estimated, of a recipe.",
+            show_default=False,
+        ),
     ] = "",
     interval: Annotated[
         str,
@@ -88,16 +91,20 @@ def reliability(
     except ModuleNotFoundError:
         raise UserError("the planner needs numpy", hint="pip install 'colosse[plan]'") from None
     run = _run(recipe, model, gpus)
-    if not days:
-        raise UserError("how long does it train?", hint="--days 54", param="days")
     cluster = _cluster(gpu, run.gpus, storage, hardware or [])
+    if days:
+        ideal_days = parse_duration(f"{days}d" if days[-1].isdigit() else days, name="--days") / DAY_S
+    elif recipe is not None:
+        ideal_days = _estimated_days(recipe, cluster)
+    else:
+        raise UserError("how long does it train?", hint="--days 54, or a recipe", param="days")
     faults = faults_for(cluster.gpu).scaled(_factor(failures))
     if preemptions:
         faults = faults.with_preemptions(preemptions, cluster.node.gpus)
     plan = planned(
         cluster,
         params=run.params,
-        ideal_days=parse_duration(f"{days}d" if days[-1].isdigit() else days, name="--days") / DAY_S,
+        ideal_days=ideal_days,
         checkpoint_bytes=run.checkpoint_bytes,
         faults=faults,
         interval_s=_interval(interval, run.interval_s),
@@ -111,6 +118,16 @@ def reliability(
         print_json(_fields(run, cluster, plan, simulated))
     else:
         _show(run, cluster, plan, simulated)
+
+
+def _estimated_days(recipe: Path, cluster: Cluster) -> float:
+    """What the cost model says that a recipe takes where nothing fails."""
+    from colosse.cli.plan.jobs import recipe_job
+    from colosse.plan.cost import estimate
+    from colosse.train.recipe import load_recipe
+
+    job, tokens = recipe_job(load_recipe(recipe), cluster)
+    return tokens / (estimate(job).tokens_per_s_per_gpu.value * job.layout.world_size) / DAY_S
 
 
 def _run(recipe: Path | None, model: str, gpus: int) -> _Run:
