@@ -45,6 +45,9 @@ LAYOUTS = [
     Layout(pp=4, dp_shard=8, recompute="full", reshard_after_forward=False),
     Layout(pp=2, stages_per_rank=3, schedule="interleaved_1f1b", dp_shard=4),
     Layout(pp=4, stages_per_rank=2, schedule="interleaved_1f1b", dp_shard=4, recompute="selective"),
+    Layout(pp=2, stages_per_rank=2, schedule="interleaved_zero_bubble", dp_shard=2),
+    Layout(pp=4, stages_per_rank=2, schedule="interleaved_zero_bubble", dp_shard=2, recompute="selective"),
+    Layout(pp=4, stages_per_rank=2, schedule="zbv_zero_bubble", dp_shard=2, tp=2, recompute="full"),
 ]
 
 
@@ -70,7 +73,7 @@ def test_our_trainer_is_as_spec_memory_counts_it(spec: ModelSpec, layout: Layout
     for mine, theirs in zip(found, expected, strict=True):
         assert (mine.weights, mine.optimizer) == pytest.approx((theirs.weights, theirs.optimizer), rel=1e-3)
     largest = max(place.total - place.workspace for place in found)
-    assert largest == pytest.approx(max(place.total for place in expected), rel=0.02 if layout.pp == 1 else 0.1)
+    assert largest == pytest.approx(max(place.total for place in expected), rel=0.01 if layout.pp == 1 else 0.08)
 
 
 # arXiv:2205.05198, figure 1, as Calculon's authors read it off: selective recomputation with sequence

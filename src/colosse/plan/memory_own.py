@@ -12,10 +12,7 @@ import numpy as np
 
 from colosse.plan.memory_parts import Held, in_flight, layer_bytes
 from colosse.plan.points import RECOMPUTE, SCHEDULES, Column, Points
-from colosse.spec.memory import LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES
-
-ACTIVE_STAGES = 3
-"""Stages of a place whose weights are gathered, at most, in torch's schedules with several stages a rank."""
+from colosse.spec.memory import ACTIVE_STAGES, LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES, WEIGHT_GROUPS
 
 Moment = tuple[Column, Column, Column, Column]
 """Gradients, what is gathered, activations, and what the head takes."""
@@ -34,7 +31,8 @@ def own_memory(points: Points, place: Column, held: Held) -> dict[str, Column]:
         np.choose(fullest, [moment[part] for moment in moments]) for part in range(4)
     )
     values = 2 * held.sliced - np.where(points.muon > 0, held.sliced_matrices, 0)
-    neighbours = np.where(points.pp > 1, 2 * points.stages_per_rank - held.first - held.last, 0)
+    turns = (points.schedule == SCHEDULES.index("zbv_zero_bubble")) & (place == points.pp - 1)
+    neighbours = np.where(points.pp > 1, 2 * points.stages_per_rank - held.first - held.last - turns, 0)
     return {
         "weights": stage.slices,
         "gradients": gradients,
@@ -66,13 +64,15 @@ class _Stage:
         kept, whole = tokens * (kept + rotations + more), tokens * (whole + rotations + ring[0] + copies)
         layers, norms = np.sum(held.layers, axis=0), 2 * points.dim
         stages = layers / np.maximum(held.deepest, 1)  # as many as the fullest would make of the place's layers
-        linears = np.where(narrows, value * (held.of(held.units)[0] - norms * layers), 0) / v
+        made = np.where(recomputes, points.matrices * points.dim * points.expert_ffn * points.experts / points.ep, 0)
+        linears = held.of(held.units - np.array([0 * made, made]))[0] - norms * layers
+        linears = np.where(narrows, value * linears, 0) / v  # experts' narrow copies stay for backward only
         self.kept = held.of(kept)[0] / stages + np.where(recomputes, 0, linears)
         """For backward."""
-        self.eager = held.of(whole)[0] / stages + np.where(recomputes, 0, linears)
-        """When all that was given up has been computed again."""
-        self.waiting = self.eager + self.hidden + tokens * held.of(_product_bytes(points))[0] / stages
-        """While its weights' gradients wait for their pass."""
+        self.again = held.of(whole - kept)[0] / stages
+        """What is computed again."""
+        self.products = tokens * held.of(_product_bytes(points))[0] / stages
+        """Gradients of products' results."""
         self.block_kept = held.of(kept)[1]
         self.block_again = held.of(whole - kept)[1]
         self.passing = held.of(_passing_bytes(points))[1] * tokens + self.hidden
@@ -84,7 +84,7 @@ class _Stage:
         """More that the last stage keeps: what the norm and the head read."""
         self.first = held.first * np.where(only, 0, self.hidden)
         """More that the first keeps: its result."""
-        rows = LOGITS_AT_ONCE // (points.vocab // tp) // 128 * 128
+        rows = np.maximum(128, LOGITS_AT_ONCE // (points.vocab // tp) // 128 * 128)
         each = np.where(wide, 12, LOGITS_BYTES) + np.where(tokens > rows, value, 0)
         logits = np.minimum(tokens, rows) * (points.vocab // tp) * each + np.where(narrows, held.matrix * value, 0)
         self.logits = held.last * logits
@@ -143,49 +143,44 @@ def _piped(points: Points, stage: _Stage, place: Column) -> list[Moment]:
     v, m, pp = points.stages_per_rank, points.micro_batches, points.pp
     izb = points.schedule == SCHEDULES.index("interleaved_zero_bubble")
     zbv = points.schedule == SCHEDULES.index("zbv_zero_bubble")
-    reshards = (points.zero >= 3) & ~izb & ~zbv
+    split = izb | zbv
+    reshards = (points.zero >= 3) & ~split
     a_round = m // np.maximum(m // pp, 1)
     most = in_flight(points, place)
+    # What waits for its weights' gradients keeps its products' gradients; what was received keeps its own.
     waiting = np.where(izb, np.minimum(place, m * v - 1), 0)
-    running = most - waiting
+    received = np.where(split, stage.hidden * (1 - (place == 0) / v), 0)
     heads = stage.head * np.minimum(waiting, a_round)
-    held = running * stage.kept + waiting * stage.waiting + stage.last + stage.first * np.maximum(running / v, 1)
-    held += np.where(izb | zbv, stage.waiting - stage.kept, 0)
-    # At its end a place of ZB-V has several of both stages waiting.
+    held = most * stage.kept + waiting * stage.products + stage.last + received * (v * m - most)
+    held += stage.first * np.maximum((most - waiting) / v, 1)
+    # At the end ZB-V has passes of both stages waiting.
     lag = np.maximum(place - np.maximum(2 * pp - 1 - m, 0), 0)
-    late = np.where(zbv, (2 * lag + 1) * stage.waiting + np.clip(pp - place - 1, 0, m) * stage.kept, 0)
+    late = np.where(zbv, 2 * lag + 1, np.where(izb, waiting + 1, 0))
+    running = np.where(zbv, np.clip(pp - place - 1, 0, m), 0)
+    end = late * (stage.kept + stage.products) + running * stage.kept + received * v * m
+    again = np.where(split, WEIGHT_GROUPS * stage.again, stage.passing)
 
     # Sums of those stages that have had a backward pass while as many as ever are in flight.
     share = np.clip(np.ceil((v * m - most) / a_round), 0, v) / v
     weights = stage.blocks + stage.table
     there = weights * np.minimum(ACTIVE_STAGES / v, 1)
     forward = there - np.where(reshards, stage.blocks / v, 0)  # what it has used is given back
-    one = (v == 1) & reshards
+    backward = np.where((v == 1) & reshards, 3 * stage.block + stage.table, there + stage.block) + stage.table
     sums = np.where(stage.sharded, weights * stage.master, 0)
     begun = np.maximum(share, 1 / v) * sums
-    backward = np.where(one, 3 * stage.block + stage.table, there + stage.block) + stage.table
     gradients = np.where(stage.sharded, 0, stage.slices)
     early = gradients * (share > 0)
     sent = np.where(m > a_round, sums, sums / v)
+    one_less = held - np.where(split, -stage.products, stage.kept)  # in two pieces it is still there
     none = np.zeros(len(points))
     return [
-        (
-            early,
-            forward + share * sums + stage.narrowed,
-            held,
-            heads + stage.head + stage.logits,
-        ),
-        (
-            early,
-            backward + share * sums,
-            held + stage.block_again + stage.passing,
-            heads,
-        ),
+        (early, forward + share * sums + stage.narrowed, held, heads + stage.head + stage.logits),
+        (early, backward + share * sums, held + stage.block_again + stage.passing, heads),
         (gradients, backward + begun, held - stage.kept + stage.block_again + stage.passing, heads),
-        (gradients, there + begun + stage.unit, held - stage.kept + stage.passing, heads),
+        (gradients, there + begun + np.where(split, stage.block, stage.unit), one_less + again, heads),
         (gradients, there + sums + stage.unit, np.where(v > 1, a_round * stage.kept, 0) + stage.passing, none),
         (gradients, there + sent + stage.unit * (1 + stage.master), (v - 1) * a_round * stage.kept, none),
-        (gradients, there + sums + stage.unit, late + stage.passing, none),
+        (gradients, there + sums + stage.unit, np.where(split, end + again, 0), heads),
     ]
 
 

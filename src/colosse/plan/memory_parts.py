@@ -27,9 +27,9 @@ class Held:
         """Whether the embedding is here."""
         self.last = 1.0 * (place == np.where(zbv, 0, points.pp - 1))
         """Whether the head is here."""
-        self.tied = (self.first > 0) & (self.last > 0) & (points.tied > 0)
+        self.tied = (points.stages == 1) & (points.tied > 0)
         self.tables = self.first + self.last - self.tied
-        """Embedding and head; one where both are here and the same."""
+        """Embedding and head; one where both are in one stage and the same."""
         self.matrix = points.vocab * points.dim / points.tp
 
         expert = points.matrices * points.dim * points.expert_ffn * points.experts
