@@ -211,7 +211,7 @@ def _row(job: Job) -> dict[str, float]:
 
 
 ACHIEVABLE = {"float32": 0.85, "nvfp4": 0.6}
-"""Of the peak, where nobody published the best product of a GPU; 0.78 for the other precisions, the median of those known."""
+"""Of the peak, where nobody published the best product of a GPU; 0.78, the median of those known, for the others."""
 
 
 def _achievable(gpu: Gpu, precision: str) -> float:
