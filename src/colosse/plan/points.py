@@ -40,8 +40,8 @@ class Points:
     SCHEDULES and RECOMPUTE).
     Job: seq_len, batch (sequences of a step), lora, muon.
     Software: zero, flash, flash_generation, fusion (index into FUSION), fused_accumulation, graphs, sp,
-    selective_products, fused_experts, hierarchical_experts, overlap_data, overlap_tensor, overlap_pipeline, ring, gradient_bytes,
-    chunked_loss, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
+    selective_products, fused_experts, hierarchical_experts, overlap_data, overlap_tensor, overlap_pipeline, ring,
+    gradient_bytes, chunked_loss, value_bytes (of an activation), low_precision (0; 1 float8, 2 mxfp8, 3 nvfp4).
     Hardware: peak and achievable (FLOP/s in the products' precision), peak_wide and achievable_wide (in
     bfloat16 or float16), vector
     (FLOP/s), sms, memory (bytes), memory_rate, link_rate, nic_rate (bytes/s), domain, link_reduces, fabric_reduces,
