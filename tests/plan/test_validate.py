@@ -25,8 +25,8 @@ def test_step_times_are_as_close_as_claimed(found: Validation) -> None:
 
 
 def test_memory_is_as_close_as_claimed(found: Validation) -> None:
-    assert found.memory.rows >= 85
-    assert found.memory.median < 0.05
+    assert found.memory.rows >= 80
+    assert found.memory.median < 0.04
     assert found.memory.fitting_found >= found.memory.fitting - 2
 
 

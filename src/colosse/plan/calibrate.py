@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from colosse.core.files import write_atomic
 from colosse.plan.calibration import Calibration, Tested
 from colosse.plan.cost import step_times
-from colosse.plan.memory import peak_memory
+from colosse.plan.memory import outside, peak_memory
 from colosse.plan.parameters import Parameters
 from colosse.plan.points import Column, Points
 from colosse.plan.published import Measured
@@ -139,7 +139,8 @@ def _band(off: Column) -> tuple[float, float]:
 
 def _memory_band(measured: Sequence[Measured]) -> tuple[float, float]:
     known = [row for row in measured if row.memory_gb and not row.out_of_memory]
-    predicted = peak_memory(Points.of([row.job for row in known]))
+    points = Points.of([row.job for row in known])
+    predicted = peak_memory(points) - outside(points) * np.array([row.allocator for row in known])
     return _band(np.array([row.memory_gb * 1e9 for row in known]) / predicted)
 
 

@@ -41,6 +41,8 @@ class Measured:
     """Measured seconds of a step; 0: only memory was published."""
     memory_gb: float
     """Measured gigabytes (1e9) on the fullest GPU; 0: not published."""
+    allocator: bool
+    """Whether that is what the framework's allocator held, not all that the device did."""
     out_of_memory: bool
     """Whether the run was published as one that did not fit."""
     assumed: tuple[str, ...] = ()
@@ -133,8 +135,11 @@ def _measured(row: Row, name: str, source: str, known: Catalogue) -> Measured:
     out = "OOM" in flags
     step = _step_seconds(row, gpus, batch * seq_len)
     memory = float(row["memory_gb"]) if row.get("memory_gb") else 0.0
-    if "GiB" in row.get("notes", "") or "MiB" in row.get("notes", ""):
+    allocator = re.search("GiB|MiB", row.get("notes", "")) is not None  # as torch prints it
+    if allocator:
         memory *= 1.073741824
+    if not row.get("micro_batch"):  # on which activations hang
+        memory = 0.0
     if not (step or memory or out):
         raise _Unusable("neither step time nor speed nor memory")
     try:
@@ -149,7 +154,7 @@ def _measured(row: Row, name: str, source: str, known: Catalogue) -> Measured:
         )
     except (ValidationError, ColosseError) as error:
         raise _Unusable(str(error)) from None
-    return Measured(name, source, group_of(source), job, step, memory, out, tuple(assumed))
+    return Measured(name, source, group_of(source), job, step, memory, allocator, out, tuple(assumed))
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from colosse.plan.calibrate import Rows, leave_one_out
 from colosse.plan.calibration import calibration
 from colosse.plan.cost import step_times
-from colosse.plan.memory import peak_memory
+from colosse.plan.memory import outside, peak_memory
 from colosse.plan.points import Column, Points
 from colosse.plan.published import LeftOut, Measured
 
@@ -32,7 +32,7 @@ class Checked:
     inside: bool
     """Whether the measured time lies in the band."""
     predicted_gb: float
-    """Of the GPU that needs most (1e9 bytes)."""
+    """Of the GPU that needs most (1e9 bytes); what its allocator holds, where that was measured."""
     measured_gb: float
     memory_error: float
     out_of_memory: bool
@@ -117,7 +117,8 @@ def validate(measured: Sequence[Measured], left_out: Sequence[LeftOut], *, hold_
         return Validation([], list(left_out), nothing, {}, Memory(0, 0, 0, 0, 0, 0, 0, 0), Ranking(0, 0, 0), hold_out)
     points = Points.of([row.job for row in measured])
     seconds = _held_out(measured, points) if hold_out else step_times(points).total
-    checked = [_check(row, s, m) for row, s, m in zip(measured, seconds, peak_memory(points), strict=True)]
+    bytes_each = zip(peak_memory(points), outside(points), strict=True)
+    checked = [_check(row, s, *held) for row, s, held in zip(measured, seconds, bytes_each, strict=True)]
     pairs = [(row, one) for row, one in zip(measured, checked, strict=True) if one.measured_s]
     return Validation(
         rows=checked,
@@ -138,9 +139,9 @@ def _held_out(measured: Sequence[Measured], points: Points) -> Column:
     return seconds
 
 
-def _check(row: Measured, seconds: float, memory: float) -> Checked:
+def _check(row: Measured, seconds: float, peak: float, beyond: float) -> Checked:
     low, high = calibration().band(row.job)
-    gigabytes = float(memory) / 1e9
+    gigabytes = float(peak - beyond * row.allocator) / 1e9
     return Checked(
         id=row.id,
         source=row.source,
@@ -153,7 +154,7 @@ def _check(row: Measured, seconds: float, memory: float) -> Checked:
         measured_gb=row.memory_gb,
         memory_error=gigabytes / row.memory_gb - 1 if row.memory_gb else 0.0,
         out_of_memory=row.out_of_memory,
-        fits=gigabytes <= row.job.cluster.gpu.memory_gb,
+        fits=bool(peak <= row.job.cluster.gpu.memory_gb * 1e9),
         assumed=row.assumed,
         cautions=tuple(calibration().cautions(row.job)),
     )
