@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from colosse.plan.estimate import StageMemory
+from colosse.plan.job import Job
 from colosse.plan.memory_own import own_memory
 from colosse.plan.memory_parts import Held, in_flight, layer_bytes
 from colosse.plan.points import FUSION, Column, Points
-from colosse.spec.memory import LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES
+from colosse.spec.memory import LOGITS_AT_ONCE, LOGITS_BYTES, MASTER_BYTES, rank_memory
 
 COMPONENTS = ("weights", "gradients", "optimizer", "gathered", "activations", "logits", "workspace")
 
@@ -101,6 +102,34 @@ def stages(points: Points) -> list[StageMemory]:
     return [
         StageMemory(place, **{name: float(column[0]) for name, column in stage_memory(points, place).items()})
         for place in places
+    ]
+
+
+def exact(job: Job) -> list[StageMemory]:
+    """Every place of one job: of our own trainer pass by pass, as `spec.memory` has it; of others as `stages`."""
+    points = Points.of([job])
+    found = stages(points)
+    layout, spec = job.layout, job.model
+    ours = bool(points.chunked_loss[0]) and points.zero[0] >= 2 and job.task == "pretrain"
+    if not ours or spec.mla is not None or not spec.gated:
+        return found
+    batches = max(layout.micro_batches(job.global_batch_size), 1)
+    held = [
+        rank_memory(spec, layout, seq_len=job.seq_len, micro_batches=batches, stage_rank=place, optimizer=job.optimizer)
+        for place in range(layout.pp)
+    ]
+    return [
+        StageMemory(
+            place,
+            weights=one.weights,
+            gradients=one.gradients,
+            optimizer=one.optimizer,
+            gathered=one.gathered,
+            activations=one.activations,
+            logits=one.logits,
+            workspace=float(outside(points)[0]) + LIBRARY_BYTES + FRAGMENTS * (one.activations + one.logits),
+        )
+        for place, one in enumerate(held)
     ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from colosse.core.errors import UserError
 from colosse.plan.candidates import divisors, job_of
-from colosse.plan.cost import estimate_many
+from colosse.plan.cost import estimate_many, exactly
 from colosse.plan.costs import Amount
 from colosse.plan.estimate import Band, Estimate
 from colosse.plan.job import Job
@@ -171,16 +171,17 @@ def search(job: Job, *, by: By = "time", top: int = 10, tokens: float = 0.0, pri
     found.sort(key=lambda one: (key(one), one.step_s.value, -one.job.layout.dp_replicate))
     first = found[0]
     at, row = next((f, n) for f in fields for n, one in rows[id(f)].items() if one is first)
+    best = [exactly(one) for one in found[:top]]
     ranked = [
         Ranked(
             estimate=one,
             seconds=training_seconds(one, tokens),
             dollars=training_dollars(one, tokens, price),
             headroom=one.job.cluster.gpu.memory_gb * 1e9 - one.peak_memory.total,
-            behind=key(one) / key(first) - 1,
-            why=why(first, one, by) if one is not first else "",
+            behind=key(one) / key(best[0]) - 1,
+            why=why(best[0], one, by) if one is not best[0] else "",
         )
-        for one in found[:top]
+        for one in best
     ]
     return Found(
         ranked=ranked,
