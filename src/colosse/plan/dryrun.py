@@ -89,6 +89,11 @@ def dry_run(recipe: Recipe, rank: int | None = None) -> list[RankRun]:
     recipe = recipe.model_copy(update={"layout": layout})
     resolved = resolve(recipe)
     resolved.spec.check_trainable()
+    if resolved.spec.moe is not None and layout.precision == "float32":
+        raise UserError(
+            "torch's product of experts is only known in bfloat16 without a device, and layout.precision is float32",
+            hint='layout.precision = "bfloat16" can be run dry',
+        )
     if rank is not None and not 0 <= rank < layout.world_size:
         raise UserError(f"there is no rank {rank}", hint=f"the layout has ranks 0 to {layout.world_size - 1}")
     a_place = layout.world_size // layout.pp

@@ -59,7 +59,7 @@ def pretended(layout: Layout, rank: int) -> Iterator[None]:
             (_fsdp_param_group.FSDPParamGroup, "_validate_no_meta_params", lambda _self: None),
         ):
             stack.enter_context(mock.patch.object(target, name, value, create=name == "meta"))
-        kernels = torch.library.Library("aten", "IMPL")
+        kernels: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         stack.callback(kernels._destroy)
         # By its inner name: the outer one refuses kernels for what can also be taken apart, as the norm is on CPUs.
         kernels.m.impl("_fused_rms_norm", "Meta", _rms_norm)
@@ -70,7 +70,7 @@ def pretended(layout: Layout, rank: int) -> Iterator[None]:
 def _leave() -> None:
     """End the process group. What DTensor remembers of it would be taken for that of the next one."""
     dist.destroy_process_group()
-    _clear_sharding_prop_cache()
+    _clear_sharding_prop_cache()  # type: ignore[no-untyped-call]
     _gen_transform_infos.cache_clear()
 
 

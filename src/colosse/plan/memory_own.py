@@ -95,7 +95,8 @@ class _Stage:
         self.blocks = (held.of(held.units)[0] + (held.first - held.tied) * held.matrix) * value * self.sharded
         self.block = held.of(held.units)[1] * value * self.sharded
         self.table = held.last * (held.matrix + points.dim) * value * self.sharded
-        self.unit = np.maximum(self.block, self.table)
+        ends = (held.first + held.last > 0) * held.matrix * value * self.sharded
+        self.unit = np.maximum(self.block, ends)
         self.master = MASTER_BYTES / value
         self.slices = held.sliced * MASTER_BYTES
         self.tied = held.tied
@@ -164,8 +165,11 @@ def _piped(points: Points, stage: _Stage, place: Column) -> list[Moment]:
     share = np.clip(np.ceil((v * m - most) / a_round), 0, v) / v
     weights = stage.blocks + stage.table
     there = weights * np.minimum(ACTIVE_STAGES / v, 1)
-    forward = there - np.where(reshards, stage.blocks / v, 0)  # what it has used is given back
-    backward = np.where((v == 1) & reshards, 3 * stage.block + stage.table, there + stage.block) + stage.table
+    # What a forward pass has used is given back, and comes again with its stage's backward pass.
+    used = np.where(reshards, stage.blocks / v, 0)
+    early_there = np.where(v > 1, np.minimum(there, np.maximum(share, 2 / v) * weights) - used, there)
+    forward = there - used
+    backward = np.where((v == 1) & reshards, 3 * stage.block + stage.table, early_there + stage.block) + stage.table
     sums = np.where(stage.sharded, weights * stage.master, 0)
     begun = np.maximum(share, 1 / v) * sums
     gradients = np.where(stage.sharded, 0, stage.slices)
@@ -177,9 +181,9 @@ def _piped(points: Points, stage: _Stage, place: Column) -> list[Moment]:
         (early, forward + share * sums + stage.narrowed, held, heads + stage.head + stage.logits),
         (early, backward + share * sums, held + stage.block_again + stage.passing, heads),
         (gradients, backward + begun, held - stage.kept + stage.block_again + stage.passing, heads),
-        (gradients, there + begun + np.where(split, stage.block, stage.unit), one_less + again, heads),
+        (gradients, early_there + begun + np.where(split, stage.block, stage.unit), one_less + again, heads),
         (gradients, there + sums + stage.unit, np.where(v > 1, a_round * stage.kept, 0) + stage.passing, none),
-        (gradients, there + sent + stage.unit * (1 + stage.master), (v - 1) * a_round * stage.kept, none),
+        (gradients, there + sent + stage.unit * (stage.master - 1), (v - 1) * a_round * stage.kept, none),
         (gradients, there + sums + stage.unit, np.where(split, end + again, 0), heads),
     ]
 
@@ -188,8 +192,8 @@ def _exchanged(points: Points) -> Column:
     """Values per token that context ranks' exchange of keys and values adds: of eager and of selective layers."""
     heads = np.maximum(points.key / np.maximum(points.head_dim, 1), 1)
     repeated = points.key * np.maximum(1, points.cp * points.tp // heads)
-    more = (2 * repeated - points.key + 2 * points.query) / points.tp
-    return np.where(points.cp > 1, np.array([more, more + 2 * points.key / points.tp]), 0)
+    more = 2 * (points.query + repeated)
+    return np.where(points.cp > 1, np.array([more + repeated - 2 * points.key, more]) / points.tp, 0)
 
 
 def _passing_bytes(points: Points) -> Column:

@@ -93,6 +93,8 @@ class _Weight:
     """How many matrices it is, of those that Muon orthogonalises."""
     parts: int = 1
     """Among how many tensor ranks each of these is cut."""
+    across: bool = False
+    """Whether they cut its rows and not between them."""
     stacked: bool = False
     """Whether FSDP cuts between them."""
 
@@ -210,14 +212,15 @@ class _Claims:
             found.append(_Weight(rows // tp, dim, matrices=1, parts=tp))
             if spec.attention_bias:
                 found.append(_Weight(rows // tp, 1))
-        found.append(_Weight(dim, query // tp, matrices=1, parts=tp))
+        found.append(_Weight(dim, query // tp, matrices=1, parts=tp, across=tp > 1))
         if spec.qk_norm == "head":
             found += [_Weight(spec.head_dim, 1, copied=True)] * 2
         elif spec.qk_norm == "full":
             found += [_Weight(query // tp, 1), _Weight(key // tp, 1)]
         if spec.moe is None or not spec.is_moe_layer(layer):
             inner = _Weight(spec.ffn_dim // tp, dim, matrices=1, parts=tp)
-            return [*found, inner, inner, _Weight(dim, spec.ffn_dim // tp, matrices=1, parts=tp)]
+            down = _Weight(dim, spec.ffn_dim // tp, matrices=1, parts=tp, across=tp > 1)
+            return [*found, inner, inner, down]
         moe = spec.moe
         folded = "folded" if tp > 1 else "fsdp"
         found.append(_Weight(moe.num_experts, dim, folded))

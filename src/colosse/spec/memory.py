@@ -132,9 +132,10 @@ def _attention_values(spec: ModelSpec, layout: Layout) -> float:
     selective = layout.recompute == "selective"
     kept = query + 2 * key + query + log_sums  # queries, keys and values as attention reads them; its result
     if layout.cp > 1:
-        # Keys and values for each rank; values are a view of what came, which keeps all of that; the result goes back.
+        # Keys and values as many as ranks. What came is kept beside what is made of it, since values are a view of it,
+        # or beside what it was made of; so is the result, before and after it goes back.
         repeated = key * max(1, layout.cp * layout.tp // spec.num_kv_heads)
-        kept += repeated - key + query + repeated + query + (2 * key if selective else 0)
+        kept += 2 * query + 2 * repeated + (0 if selective else repeated - 2 * key)
     if selective:
         return kept / layout.tp + _reduced(spec, layout)
     normed = query + key if spec.qk_norm != "none" else 0
@@ -212,7 +213,9 @@ class _Stage:
     blocks: float
     """Gathered weights of its blocks and embedding."""
     block: float
-    """Of the largest."""
+    """Of the largest block."""
+    unit: float
+    """Of the largest part that is gathered at once."""
     tables: float
     """Of the head and the last norm, or of tied embeddings."""
     narrowed: float
@@ -271,6 +274,7 @@ def _stage(spec: ModelSpec, layout: Layout, seq_len: int, stage: int) -> _Stage:
         head=head,
         blocks=(sum(units) + (matrix if first and not tied else 0)) * value if sharded else 0,
         block=max(units) * value if sharded else 0,
+        unit=max(*units, matrix * (first or last)) * value if sharded else 0,
         tables=(matrix + spec.dim) * value if sharded and last else 0,
         narrowed=0 if layout.recompute == "none" else linears,
         slices=_slice(layout, params(spec, layers=layers, first=first, last=last)),
@@ -324,7 +328,7 @@ def _whole_dense(layout: Layout, count: Params) -> int:
 
 
 def _narrowed(spec: ModelSpec, layer: int, layout: Layout) -> int:
-    """Parameters of a layer of which autocast's narrow copies stay; experts' are made by hand, and only for backward."""
+    """Parameters of a layer whose narrow copies by autocast stay; experts' are made by hand, and only for backward."""
     count = layer_params(spec, layer)
     return count.total - count.norms - (0 if layout.recompute == "none" else count.experts)
 
@@ -355,6 +359,7 @@ class _Step:
         self._best = _Moment()
         self._gradients = dict.fromkeys(stages, 0.0)
         self._sums = dict.fromkeys(stages, 0.0)
+        self._active: set[int] = set()
         self._blocks = dict.fromkeys(stages, False)
         self._tables = dict.fromkeys(stages, False)
         self._held = self._heads = 0.0
@@ -382,7 +387,9 @@ class _Step:
             if len(coming) == min(ACTIVE_STAGES, len(self.stages)):
                 break
         for stage in self.stages:
-            self._blocks[stage] = self._tables[stage] = stage in coming
+            if (stage in coming) != (stage in self._active):
+                self._blocks[stage] = self._tables[stage] = stage in coming
+        self._active = set(coming)
 
     def _note(self, *, gathered: float = 0, activations: float = 0, logits: float = 0) -> None:
         """A moment: what is held, and this for a while."""
@@ -436,14 +443,17 @@ class _Step:
 
     def _weights_gradients(self, number: int, stage: _Stage, *, last: bool) -> None:
         """In a pipeline they are added up whole, and sent when the stage has had its last pass."""
-        unit = max(stage.block, stage.tables)
         if not self.sharded:
             self._gradients[number] = stage.slices * MASTER_BYTES
         elif self.pipeline:
             self._sums[number] = (stage.blocks + stage.tables) / self.value * MASTER_BYTES
-        self._note(gathered=unit, activations=stage.passing)
+        apart = not self.pipeline or self.value < MASTER_BYTES  # else they are added where they are
+        self._note(gathered=stage.block * apart, activations=stage.passing)
+        self._note(gathered=stage.unit * apart)
         if self.sharded and (last or not self.pipeline):
-            self._note(gathered=unit + unit / self.value * MASTER_BYTES)
+            # Its gradients on their way; its weights are gone by then, in a pipeline its own gradients not yet.
+            own = stage.unit / self.value * MASTER_BYTES
+            self._note(gathered=own + (-stage.unit if self.pipeline else stage.unit))
             self._gradients[number] = stage.slices * MASTER_BYTES
             self._sums[number] = 0
         if not self.pipeline:
