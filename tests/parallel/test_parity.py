@@ -73,7 +73,7 @@ TWO = {
     "pp interleaved": ("DENSE", {"pp": 2, "schedule": "interleaved_1f1b", "stages_per_rank": 2}),
     "pp interleaved zero bubble": ("DENSE", {"pp": 2, "schedule": "interleaved_zero_bubble", "stages_per_rank": 2}),
     "pp zbv": ("DENSE", {"pp": 2, "schedule": "zbv_zero_bubble", "stages_per_rank": 2}),
-    "pp, experts": ("MOE", {"pp": 2, "schedule": "interleaved_zero_bubble", "stages_per_rank": 2, "recompute": "full"}),
+    "pp, experts": ("MOE", {"pp": 2, "schedule": "interleaved_1f1b", "stages_per_rank": 2, "recompute": "full"}),
 }
 
 

@@ -46,8 +46,8 @@ LAYOUTS = [
     Layout(pp=2, stages_per_rank=3, schedule="interleaved_1f1b", dp_shard=4),
     Layout(pp=4, stages_per_rank=2, schedule="interleaved_1f1b", dp_shard=4, recompute="selective"),
     Layout(pp=2, stages_per_rank=2, schedule="interleaved_zero_bubble", dp_shard=2),
-    Layout(pp=4, stages_per_rank=2, schedule="interleaved_zero_bubble", dp_shard=2, recompute="selective"),
-    Layout(pp=4, stages_per_rank=2, schedule="zbv_zero_bubble", dp_shard=2, tp=2, recompute="full"),
+    Layout(pp=4, stages_per_rank=2, schedule="interleaved_1f1b", dp_shard=2, recompute="selective"),
+    Layout(pp=4, stages_per_rank=2, schedule="zbv_zero_bubble", dp_shard=2, tp=2),
 ]
 
 

@@ -82,7 +82,7 @@ def layouts(job: Job, found: Ways, chosen: NDArray[np.intp]) -> Rows:
     for recompute in ("none", "selective", "full"):
         for zero in (3, 2):
             keep = ~zero_bubble if zero == 3 else zero_bubble | gathers
-            if recompute == "selective":
+            if recompute != "none":
                 keep = keep & ~zero_bubble
             pieces.append(_kept(columns, keep, recompute=RECOMPUTE.index(recompute), zero=zero))
     rows = joined(pieces)
@@ -96,7 +96,7 @@ def count_layouts(job: Job, found: Ways, chosen: NDArray[np.intp]) -> int:
     columns = {name: column[chosen] for name, column in found.columns.items()}
     sharded = 1 + (columns["dp_shard"] * columns["cp"] > 1)
     return sum(
-        2 * int(keep.sum()) if index in ZERO_BUBBLE else 3 * int(sharded[keep].sum())
+        int(keep.sum()) if index in ZERO_BUBBLE else 3 * int(sharded[keep].sum())
         for index, _, keep in _schedules(columns, job.model.num_layers)
     )
 

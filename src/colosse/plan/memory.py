@@ -111,7 +111,7 @@ def exact(job: Job) -> list[StageMemory]:
     found = stages(points)
     layout, spec = job.layout, job.model
     ours = bool(points.chunked_loss[0]) and points.zero[0] >= 2 and job.task == "pretrain"
-    if not ours or spec.mla is not None or not spec.gated:
+    if not ours or spec.mla is not None or not spec.gated or layout.num_stages > spec.num_layers:
         return found
     batches = max(layout.micro_batches(job.global_batch_size), 1)
     held = [

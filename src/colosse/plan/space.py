@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from colosse.plan.calibration import calibration
 from colosse.plan.candidates import (
-    ZERO_BUBBLE,
     Rows,
     Ways,
     count_layouts,
@@ -153,7 +152,7 @@ def _memory(points: Points, same: NDArray[np.intp]) -> Column:
     Those that compute everything again and keep nothing come first: where they do not fit, the same layout with less of
     it does not either; its memory is then not worked out, and infinite.
     """
-    lean = (points.recompute == RECOMPUTE.index("full")) & ((points.zero == 3) | np.isin(points.schedule, ZERO_BUBBLE))
+    lean = (points.recompute == RECOMPUTE.index("full")) & (points.zero == 3)
     memory = np.full(len(points), np.inf)
     memory[lean] = _joined(map(peak_memory, _pieces(points, lean)))
     rest = ~lean & np.isin(same, same[lean & (memory <= points.memory)])

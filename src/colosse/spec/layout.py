@@ -183,10 +183,12 @@ class Layout(Config):
                 f"schedule {self.schedule!r} takes backward apart, which layout.compile = 'on' makes one piece",
                 hint='set layout.compile = "off", or layout.schedule = "interleaved_1f1b"',
             )
-        if self.recompute == "selective" and self.schedule.endswith("zero_bubble"):
+        if self.recompute != "none" and self.schedule.endswith("zero_bubble"):
+            # Selective runs once; full would compute a block again for each of its weights (docs/plan/dryrun.md).
             raise UserError(
-                f"schedule {self.schedule!r} takes backward apart, which layout.recompute = 'selective' runs only once",
-                hint='set layout.recompute = "full" or "none", or layout.schedule = "interleaved_1f1b"',
+                f"schedule {self.schedule!r} takes backward apart, with which layout.recompute = {self.recompute!r} "
+                "does not go",
+                hint='set layout.recompute = "none", or layout.schedule = "interleaved_1f1b"',
             )
         if spec.num_layers < self.num_stages:
             fewer = spec.num_layers // self.stages_per_rank
