@@ -50,9 +50,7 @@ CASES = [
     job(recompute="full", micro_batch_size=2),
     job("llama3-70b", gpus=512, dp_shard=16, tp=8, pp=4, recompute="selective"),
     job("llama3-70b", gpus=512, dp_shard=8, tp=8, pp=8, schedule="interleaved_1f1b", stages_per_rank=5),
-    job(
-        "llama3-70b", gpus=512, dp_shard=8, tp=8, pp=8, schedule="zbv_zero_bubble", stages_per_rank=2
-    ),
+    job("llama3-70b", gpus=512, dp_shard=8, tp=8, pp=8, schedule="zbv_zero_bubble", stages_per_rank=2),
     job("qwen3-30b-a3b", gpus=64, dp_shard=64, ep=8),
     job("llama3-8b", gpus=64, dp_shard=16, cp=4),
 ]
