@@ -65,3 +65,24 @@ def test_an_exchange_uses_links_and_cards_at_once() -> None:
 def test_neighbours_in_other_nodes_hear_through_the_card() -> None:
     near, far = (collectives.send(points(), PAR, one(1e9), one(stride))[0] for stride in (1, 8))
     assert far > 5 * near
+
+
+def test_a_sum_takes_the_fastest_way() -> None:
+    small, large = one(1e3), one(8e9)
+    plain = points().with_columns(link_reduces=one(0))
+    assert collectives.all_reduce(plain, PAR, large, one(8), one(1))[0] == pytest.approx(
+        2 * collectives.gather(plain, PAR, large, one(8), one(1))[0]
+    )
+    ring, tree = (
+        2 * collectives.gather(plain, PAR, small, one(2048), one(8)),
+        collectives.all_reduce(plain, PAR, small, one(2048), one(8)),
+    )
+    assert tree[0] < ring[0] / 20  # eleven levels, not two thousand hops
+    adding = points().with_columns(link_reduces=one(1))
+    assert (
+        collectives.all_reduce(adding, PAR, large, one(8), one(1))[0]
+        < 0.6 * collectives.all_reduce(plain, PAR, large, one(8), one(1))[0]
+    )
+    fabric = points().with_columns(fabric_reduces=one(1))
+    far = (large, one(8), one(8))
+    assert collectives.all_reduce(fabric, PAR, *far)[0] < 0.6 * collectives.all_reduce(points(), PAR, *far)[0]

@@ -43,6 +43,24 @@ def gather(points: Points, par: Parameters, moved: Column, ranks: Column, stride
     return np.where(ranks > 1, latency + moved * (ranks - 1) / ranks / rate(points, par, ranks, stride), 0.0)
 
 
+def all_reduce(points: Points, par: Parameters, moved: Column, ranks: Column, stride: Column) -> Column:
+    """Seconds to sum `moved` bytes over a group, by the fastest of the algorithms that the hardware has.
+
+    A ring passes everything twice; a pair of trees (NCCL's double binary tree) too, but its latency grows with the
+    logarithm of the domains; switches that add up (NVLink SHARP in a domain, SHARP between domains) receive everything
+    once and send the sum back at the same time.
+    """
+    speed = rate(points, par, ranks, stride)
+    domains = np.ceil(ranks * np.minimum(stride / points.domain, 1.0))
+    levels = 2 * np.ceil(np.log2(np.maximum(domains, 1.0)))
+    inside = (ranks / domains - 1) * NEIGHBOUR_S
+    tree = par.hop_s + levels * points.latency + 2 * inside + 2 * moved / speed
+    switched = par.hop_s + np.where(domains > 1, 2 * points.latency, 0.0) + moved / speed
+    best = np.minimum(2 * gather(points, par, moved, ranks, stride), tree)
+    adds = np.where(domains > 1, points.fabric_reduces, points.link_reduces)
+    return np.where(ranks > 1, np.where(adds > 0, np.minimum(best, switched), best), 0.0)
+
+
 def all_to_all(points: Points, par: Parameters, moved: Column, ranks: Column, stride: Column) -> Column:
     """Seconds of an exchange in which each rank sends `moved` bytes, evenly to all members.
 

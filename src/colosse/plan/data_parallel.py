@@ -54,8 +54,8 @@ def waiting(points: Points, par: Parameters, forward: Column, backward: Column) 
     gather = collectives.gather(points, par, count * WEIGHT_BYTES, shard, points.tp)
     reduce = collectives.gather(points, par, gradients, shard, points.tp)
     apart = points.tp * shard
-    outer = 2 * collectives.gather(points, par, gradients / shard, points.dp_replicate, apart)
-    whole = 2 * collectives.gather(points, par, gradients, points.data_ranks * points.cp, points.tp)
+    outer = collectives.all_reduce(points, par, gradients / shard, points.dp_replicate, apart)
+    whole = collectives.all_reduce(points, par, gradients, points.data_ranks * points.cp, points.tp)
     once = np.where(points.zero == 0, whole, gather + reduce + outer)
     layers = points.layers / points.pp
     window = HIDEABLE * layers * (forward + backward)

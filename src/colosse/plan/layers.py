@@ -208,9 +208,11 @@ def _casts(points: Points, par: Parameters, products: list[Shape]) -> tuple[Colu
 
 
 def _tensor(points: Points, par: Parameters) -> Column:
-    """Two sums over tensor ranks, each a reduce-scatter and an all-gather."""
-    moved = points.tokens * points.dim * points.value_bytes
-    return 4 * collectives.gather(points, par, moved, points.tp, np.ones(len(points)))
+    """Two sums over tensor ranks: a reduce-scatter and an all-gather each where they also share the tokens."""
+    moved, neighbours = points.tokens * points.dim * points.value_bytes, np.ones(len(points))
+    shared = 2 * collectives.gather(points, par, moved, points.tp, neighbours)
+    whole = collectives.all_reduce(points, par, moved, points.tp, neighbours)
+    return 2 * np.where(points.sp > 0, shared, whole)
 
 
 def _context(points: Points, par: Parameters, scores: Column) -> Column:
