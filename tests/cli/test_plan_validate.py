@@ -49,3 +49,20 @@ def test_a_table_of_something_else_is_refused_in_a_line(colosse: Colosse, tmp_pa
     assert done.returncode == 2
     assert "no column 'hardware'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_left_out_is_said(colosse: Colosse, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('hardware,n_gpus,seq_len,source\nB999,8,2048,[/x]\n"H100,8,2048\n')
+    done = colosse("plan", "validate", tmp_path / "t.csv")
+    assert done.returncode == 0, done.stderr
+    assert "'B999' is not in the catalogue" in done.stdout
+    assert "median error" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--held-out", "--fit"])
+def test_nothing_to_fit_to_is_a_line(colosse: Colosse, tmp_path: Path, option: str) -> None:
+    (tmp_path / "t.csv").write_text("hardware,n_gpus,seq_len\n")
+    done = colosse("plan", "validate", tmp_path / "t.csv", option, *([tmp_path / "x"] if option == "--fit" else []))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("colosse: ")
+    assert "Traceback" not in done.stderr

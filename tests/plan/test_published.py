@@ -156,3 +156,59 @@ def test_the_table_that_comes_along_is_mostly_usable() -> None:
     assert len(used) > 850
     assert len(left) < 60
     assert len({row.group for row in used}) >= 12
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
+    plain = job(tmp_path)
+    loose = {
+        "hardware": " h100-sxm-80gb ",
+        "n_gpus": "64.0",
+        "d_model": "4,096",
+        "vocab": "~128256",
+        "seq_len": " 8 192 ",
+        "n_kv_heads": "8.0",
+        "tp": "-",
+        "cp": "n/a",
+        "ep": "None",
+        "precision": "BF16",
+    }
+    assert job(tmp_path, **loose) == plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"n_gpus": "many"}, "n_gpus 'many' is no number"),
+        ({"n_gpus": "-8"}, "is no number"),
+        ({"n_gpus": "8.5"}, "is no whole number"),
+        ({"n_gpus": ""}, "the number of GPUs is not stated"),
+        ({"n_layers": "999999999"}, "is not possible"),
+        ({"n_layers": "", "n_params_b": "0.1"}, "do not go with a width"),
+        ({"hardware": "h100 sxm5"}, "did you mean"),
+        ({"precision": "int8"}, "precision 'int8'"),
+        ({"moe_experts": "8"}, "experts that a token visits is not stated"),
+        ({"moe_experts": "8", "moe_topk": "9"}, "top_k_experts"),
+        ({"n_kv_heads": "7"}, "not a multiple"),
+        ({"tp": "3"}, "does not divide"),
+        ({"vpp": "inf"}, "is no number"),
+        ({"tokens_per_s_per_gpu": "fast"}, "is no number"),
+        ({"tokens_per_s_per_gpu": "", "memory_gb": ""}, "neither step time nor speed nor memory"),
+    ],
+)
+def test_what_cannot_be_read_leaves_its_row_out(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    said = reason(tmp_path, **changes)
+    assert words in said
+    assert "\n" not in said
+
+
+def test_columns_may_lack_and_cells_may_hold_lines(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "\ufeffid, Hardware ,n_gpus,seq_len,d_model,n_layers,zero_stage/fsdp,step_time_s,notes\n"
+        'a,A100,8,2048,4096,32,FSDP,2.5,"two\nlines"\n'
+        "b,A100,8,2048,4096,32,FSDP,2.5,,too,many\n"
+        "c,A100,8\n"
+    )
+    used, left = published.read(path)
+    assert [row.id for row in used] == ["a", "b"]
+    assert [(row.id, row.reason) for row in left] == [("c", "the model's width is not stated")]

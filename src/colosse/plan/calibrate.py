@@ -15,6 +15,7 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from colosse.core.errors import UserError
 from colosse.core.files import write_atomic
 from colosse.plan.calibration import Calibration, Tested
 from colosse.plan.cost import step_times
@@ -109,8 +110,14 @@ def leave_one_out(rows: Rows, start: Parameters | None = None) -> Column:
 
 
 def calibrate(measured: Sequence[Measured]) -> Calibration:
-    """Fit to these rows, with bands from the errors of rows whose source was left out."""
+    """Fit to these rows, with bands from the errors of rows whose source was left out.
+
+    Raises:
+        UserError: no row has a step time.
+    """
     timed = [row for row in measured if row.step_s]
+    if not timed:
+        raise UserError("the table has no row with a step time to fit to", hint="--json says why rows are left out")
     rows = Rows.of(timed)
     off = np.exp(-leave_one_out(rows))  # measured over predicted
     experts = np.array([row.job.model.moe is not None for row in timed])

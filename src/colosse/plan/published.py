@@ -7,6 +7,7 @@ say is filled by rules that look at the row alone, never at its measured time.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,18 @@ from colosse.spec.model import MLASpec, ModelSpec, MoESpec
 Row = Mapping[str, str]
 
 BUILT_IN = "published.csv"
+
+NEEDED = ("hardware", "n_gpus", "seq_len")
+"""Columns without which no row can be compared."""
+
+ABSENT = {"", "-", "–", "—", "?", "n/a", "na", "nan", "none", "null", "unknown", "not stated"}
+"""What people write where a number is not known."""
+
+LARGEST = {"n_layers": 10_000, "n_gpus": 10_000_000}
+"""Beyond which a number is taken for a mistake, by column."""
+
+LARGEST_OF_ALL = 1e9
+"""Of other columns."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,13 @@ def read(path: Path | None = None, *, hardware: Catalogue | None = None) -> tupl
         source = row.get("source", "")
         try:
             used.append(_measured(row, name, source, known))
-        except _Unusable as reason:
-            left.append(LeftOut(name, source, str(reason)))
+        except (_Unusable, ColosseError) as error:
+            left.append(LeftOut(name, source, str(error)))
+        except ValidationError as error:  # a shape or layout that cannot be
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            reason = first["msg"].removeprefix("Value error, ")
+            left.append(LeftOut(name, source, f"{where}: {reason}".removeprefix(": ")))
     return used, left
 
 
@@ -94,14 +112,16 @@ def _rows(path: Path | None) -> list[dict[str, str]]:
         )
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}", hint="give a CSV file") from None
-    reader = csv.DictReader(text.splitlines())
-    missing = {"hardware", "n_gpus", "seq_len"} - set(reader.fieldnames or ())
+    try:
+        lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text)) if line]
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table: {error}", hint="give a CSV file") from None
+    header = [name.lower() for name in lines[0]] if lines else []
+    missing = [name for name in NEEDED if name not in header]
     if missing:
-        raise UserError(
-            f"{path} has no column {sorted(missing)[0]!r}",
-            hint="`colosse plan validate --json` shows the columns of ours",
-        )
-    return [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+        raise UserError(f"{path} has no column {missing[0]!r}", hint="its columns are those of docs/plan/published.md")
+    # A short row lacks its last cells; what a long one has too many of belongs to no column.
+    return [dict(zip(header, line + [""] * (len(header) - len(line)), strict=False)) for line in lines[1:]]
 
 
 def group_of(source: str) -> str:
@@ -124,36 +144,33 @@ def _measured(row: Row, name: str, source: str, known: Catalogue) -> Measured:
     if "regression" in row.get("notes", ""):
         raise _Unusable("published as a known regression")
     assumed: list[str] = []
-    gpus = _number(row, "n_gpus", "the number of GPUs")
+    gpus = _count(row, "n_gpus", "the number of GPUs")
     cluster = _cluster(row, gpus, known)
     model = _model(row, assumed)
-    seq_len = _number(row, "seq_len", "the sequence length")
+    seq_len = _count(row, "seq_len", "the sequence length")
     layout, software = _layout(row, model, gpus, seq_len, cluster, assumed)
     if software.precision not in cluster.gpu.tflops | {"float16": 0}:
         raise _Unusable(f"{cluster.gpu.name} has no {software.precision}")
     batch = _batch(row, layout, assumed)
-    out = "OOM" in flags
+    out = "oom" in flags.lower()
     step = _step_seconds(row, gpus, batch * seq_len)
-    memory = float(row["memory_gb"]) if row.get("memory_gb") else 0.0
+    memory = _number(row, "memory_gb")
     allocator = re.search("GiB|MiB", row.get("notes", "")) is not None  # as torch prints it
     if allocator:
         memory *= 1.073741824
-    if not row.get("micro_batch"):  # on which activations hang
+    if not _number(row, "micro_batch"):  # on which activations hang
         memory = 0.0
     if not (step or memory or out):
         raise _Unusable("neither step time nor speed nor memory")
-    try:
-        job = Job(
-            model=model,
-            layout=layout,
-            cluster=cluster,
-            seq_len=seq_len,
-            global_batch_size=batch,
-            software=software,
-            task="lora" if kind == "lora" else "pretrain",
-        )
-    except (ValidationError, ColosseError) as error:
-        raise _Unusable(str(error)) from None
+    job = Job(
+        model=model,
+        layout=layout,
+        cluster=cluster,
+        seq_len=seq_len,
+        global_batch_size=batch,
+        software=software,
+        task="lora" if kind == "lora" else "pretrain",
+    )
     return Measured(name, source, group_of(source), job, step, memory, allocator, out, tuple(assumed))
 
 
@@ -161,32 +178,44 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _number(row: Row, column: str, what: str, default: int = 0) -> int:
+_NUMBER = re.compile(r"[~≈]?\s*((?:\d{1,3}(?:[ ,_\u00a0\u202f]\d{3})+|\d+)(?:\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def _number(row: Row, column: str) -> float:
+    """A cell as people write numbers: `8.0`, `1,024`, `~32`; 0: it is not stated."""
     text = row.get(column, "")
-    if not text and default:
-        return default
-    try:
-        value = int(float(text))
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise _Unusable(f"{what} is not stated" if not text else f"{column} {text!r} is no number")
+    if text.lower() in ABSENT:
+        return 0.0
+    match = _NUMBER.fullmatch(text)
+    value = float(re.sub(r"[ ,_\u00a0\u202f]", "", match[1]) + (match[2] or "")) if match else -1.0
+    if not 0 <= value <= LARGEST.get(column, LARGEST_OF_ALL):
+        raise _Unusable(f"{column} {text!r} is no number" if value < 0 else f"{column} {text!r} is not possible")
     return value
+
+
+def _count(row: Row, column: str, what: str = "", default: int = 0) -> int:
+    """A whole number; the default, or 0, where it is not stated. Without `what` the row does without it."""
+    value = _number(row, column) or default
+    if value % 1:
+        raise _Unusable(f"{column} {row[column]!r} is no whole number")
+    if what and not value:
+        raise _Unusable(f"{what} is not stated")
+    return int(value)
 
 
 def _cluster(row: Row, gpus: int, known: Catalogue) -> Cluster:
     """The GPUs of the row, in the catalogue's reference node, with the cards that the row states."""
-    label = row["hardware"].split(" (")[0]
+    label = row["hardware"].split(" (")[0].strip()
     if "TPU" in label.upper():
         raise _Unusable("a TPU: its compiler and its links are not modelled")
     try:
-        one = known.cluster("A100-SXM-80GB" if label == "A100" else label, 1)
-    except ColosseError:
-        raise _Unusable(f"{label!r} is not in the catalogue") from None
+        one = known.cluster("A100-SXM-80GB" if label.upper() == "A100" else label, 1)
+    except ColosseError as error:
+        raise _Unusable(f"{label!r} is not in the catalogue ({error.hint})") from None
     gpu, node = one.gpu, one.node
     text = row.get("interconnect", "")
     changes: dict[str, object] = {}
-    per_node = int(row["gpus_per_node"]) if row.get("gpus_per_node") else node.gpus
+    per_node = _count(row, "gpus_per_node", default=node.gpus)
     if match := re.search(r"(\d+)\s*x\s*[^,;]*?links per node \((\d+) ?Gb/s", text):
         changes["nic_gb_per_s"] = int(match[1]) * int(match[2]) / 8 / per_node
     elif match := re.search(r"(\d+) ?Gb/s per node", text):
@@ -215,9 +244,9 @@ def _model(row: Row, assumed: list[str]) -> ModelSpec:
     family = _plain(row.get("model_family", ""))
     if "hybrid" in row.get("notes", "").lower() or "mamba" in row.get("notes", "").lower():
         raise _Unusable("a hybrid with state-space layers, which ModelSpec does not describe")
-    dim = _number(row, "d_model", "the model's width")
+    dim = _count(row, "d_model", "the model's width")
     layers = _layers(row, dim, assumed)
-    heads = int(float(row["n_heads"])) if row.get("n_heads") else 0
+    heads = _count(row, "n_heads")
     if not heads and _writes_scores(row):
         raise _Unusable("the number of heads is not stated, on which attention that writes its scores depends")
     if not heads:
@@ -227,19 +256,19 @@ def _model(row: Row, assumed: list[str]) -> ModelSpec:
         "dim": dim,
         "num_layers": layers,
         "num_heads": heads,
-        "num_kv_heads": int(float(row["n_kv_heads"])) if row.get("n_kv_heads") else 0,
+        "num_kv_heads": _count(row, "n_kv_heads"),
         "head_dim": next((size for name, size in HEAD_DIMS if name in family), 0),
-        "vocab_size": _number(row, "vocab", "the vocabulary", 50304),
-        "ffn_dim": _number(row, "d_ff", "the feed-forward width", 4 * dim),
+        "vocab_size": _count(row, "vocab", default=50304),
+        "ffn_dim": _count(row, "d_ff", default=4 * dim),
     }
     if not fields["head_dim"] and dim % heads:
         fields["head_dim"] = 2 * round(dim / heads / 2)
-    if row.get("moe_experts"):
+    if (experts := _count(row, "moe_experts")) > 1:
         special = next((value for name, value in MLA_FAMILIES.items() if name in family), {})
         fields["moe"] = MoESpec(
-            num_experts=int(float(row["moe_experts"])),
-            top_k_experts=int(float(row.get("moe_topk") or 1)),
-            ffn_dim=_number(row, "d_ff", "the experts' width"),
+            num_experts=experts,
+            top_k_experts=_count(row, "moe_topk", "the number of experts that a token visits"),
+            ffn_dim=_count(row, "d_ff", "the experts' width"),
             shared_ffn_dim=special.get("shared", 0),
             num_dense_layers=special.get("dense", 0),
         )
@@ -249,43 +278,43 @@ def _model(row: Row, assumed: list[str]) -> ModelSpec:
             fields["head_dim"] = 128
     if "gptoss" in family:
         fields |= {"sliding_window": 128, "full_attention_every": 2}
-    try:
-        gated, plain = (ModelSpec.model_validate(fields | {"gated": gate}) for gate in (True, False))
-    except ValidationError as error:
-        raise _Unusable(str(error.errors()[0]["msg"])) from None
+    gated, plain = (ModelSpec.model_validate(fields | {"gated": gate}) for gate in (True, False))
     if "moe" in fields:
         return gated
-    if not row.get("n_params_b"):
+    stated = 1e9 * _number(row, "n_params_b")
+    if not stated:
         return plain if fields["ffn_dim"] == 4 * dim else gated
-    stated = float(row["n_params_b"]) * 1e9
     return min(gated, plain, key=lambda spec: abs(params(spec).total - stated))
 
 
 def _layers(row: Row, dim: int, assumed: list[str]) -> int:
-    if row.get("n_layers"):
-        return int(float(row["n_layers"]))
-    if not row.get("n_params_b"):
+    if layers := _count(row, "n_layers"):
+        return layers
+    stated = 1e9 * _number(row, "n_params_b")
+    if not stated:
         raise _Unusable("the number of layers is not stated")
-    vocab, ffn = float(row.get("vocab") or 50304), float(row.get("d_ff") or 4 * dim)
+    vocab, ffn = _number(row, "vocab") or 50304, _number(row, "d_ff") or 4 * dim
     matrices = 2 if ffn == 4 * dim else 3
-    layers = round((float(row["n_params_b"]) * 1e9 - vocab * dim) / (4 * dim**2 + matrices * dim * ffn))
+    layers = round((stated - vocab * dim) / (4 * dim**2 + matrices * dim * ffn))
+    if not 1 <= layers <= LARGEST["n_layers"]:
+        raise _Unusable(f"{row['n_params_b']} billion parameters do not go with a width of {dim}")
     assumed.append(f"{layers} layers, from the number of parameters")
-    return max(layers, 1)
+    return layers
 
 
 def _layout(
     row: Row, model: ModelSpec, gpus: int, seq_len: int, cluster: Cluster, assumed: list[str]
 ) -> tuple[Layout, Software]:
     notes, zero = row.get("notes", "").lower(), row.get("zero_stage/fsdp", "").lower()
-    tp, pp, cp, ep = (_number(row, name, name, 1) for name in ("tp", "pp", "cp", "ep"))
-    if not row.get("tp") and not row.get("pp") and not zero:
+    tp, pp, cp, ep = (_count(row, name, default=1) for name in ("tp", "pp", "cp", "ep"))
+    if not _number(row, "tp") and not _number(row, "pp") and not zero:
         raise _Unusable("the layout is not stated")
     if gpus % (tp * pp * cp):
         raise _Unusable(f"tp {tp} x pp {pp} x cp {cp} does not divide {gpus} GPUs")
     dp = gpus // (tp * pp * cp)
-    if row.get("dp") and int(float(row["dp"])) != dp:
+    if _count(row, "dp", default=dp) != dp:
         raise _Unusable(f"dp {row['dp']} x tp {tp} x pp {pp} x cp {cp} is not {gpus} GPUs")
-    vpp = _number(row, "vpp", "vpp", 1)
+    vpp = _count(row, "vpp", default=1)
     if vpp > 1 and vpp * pp > model.num_layers + 2:
         assumed.append(f"vpp {vpp} read as layers of a chunk")
         vpp = max(1, round(model.num_layers / pp / vpp))
@@ -296,8 +325,8 @@ def _layout(
         schedule, vpp = "interleaved_1f1b", 2
         assumed.append("interleaved in 2 stages per rank")
     fsdp = "fsdp" in zero or "zero-3" in zero or zero in ("3", "2")
-    stage = 3 if fsdp else 1
-    if match := re.search(r"zero-?(\d)|^(\d)", zero):
+    stage = 3 if fsdp else 0 if zero in ("none", "no", "ddp") else 1
+    if match := re.search(r"(?:zero|stage)[-_ ]?(\d)|^(\d)", zero):
         stage = int(match[1] or match[2])
     micro_batch = _micro_batch(row, dp, pp, fsdp, assumed)
     layout = Layout(
@@ -318,9 +347,9 @@ def _layout(
 
 def _micro_batch(row: Row, dp: int, pp: int, fsdp: bool, assumed: list[str]) -> int:
     """As stated; else with FSDP the whole share, cut for a pipeline into as many passes as it has places; else 1."""
-    if row.get("micro_batch"):
-        return _number(row, "micro_batch", "micro batch")
-    share = float(row.get("global_batch_seqs") or 0) / dp / pp
+    if stated := _count(row, "micro_batch"):
+        return stated
+    share = _number(row, "global_batch_seqs") / dp / pp
     size = int(share) if fsdp and share.is_integer() and 1 < share <= 16 else 1
     assumed.append(f"micro batch of {size}")
     return size
@@ -330,7 +359,7 @@ def _recompute(row: Row) -> str:
     text = row.get("act_ckpt", "").lower()
     if not text and "recompute" in row.get("flops_kind", ""):
         return "full"
-    if text.startswith("full"):
+    if text.startswith(("full", "yes", "true", "all")):
         return "full"
     return "selective" if text.startswith("selective(op") or text.startswith("selective (custom") else "none"
 
@@ -342,7 +371,12 @@ PRECISION_NAMES = (
     ("float8", "float8"),
     ("fp16", "float16"),
     ("bf16", "bfloat16"),
+    ("bfloat16", "bfloat16"),
+    ("float16", "float16"),
+    ("fp32", "float32"),
+    ("float32", "float32"),
 )
+"""What a precision is called, and what that is; the first name that is found counts."""
 
 
 def _has_flash(row: Row) -> bool:
@@ -367,7 +401,7 @@ def _has_sinks(row: Row) -> bool:
 
 def _writes_scores(row: Row) -> bool:
     """Before FlashAttention (2022) people trained in float16, on A100 and older."""
-    old = row["hardware"].startswith(("A100", "V100", "P100"))
+    old = row["hardware"].upper().startswith(("A100", "V100", "P100"))
     said = "fp16" in row.get("precision", "").lower() or "flash attention" in row.get("notes", "").lower()
     return old and said and not _has_flash(row)
 
@@ -376,7 +410,10 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
     """What the program did, from what the row says of it and the time that its precision and hardware tell."""
     notes, text = row.get("notes", "").lower(), row.get("precision", "").lower()
     checkpoint = row.get("act_ckpt", "").lower()
-    precision = next((value for name, value in PRECISION_NAMES if name in text), "bfloat16")
+    precision = next((value for name, value in PRECISION_NAMES if name in text), "")
+    if text and not precision:
+        raise _Unusable(f"precision {text!r} is not one that is modelled")
+    precision = precision or "bfloat16"
     wide = "bfloat16" if "bfloat16" in cluster.gpu.tflops else "float16"
     if precision == "mxfp8" and "mxfp8" not in cluster.gpu.tflops:
         precision = "float8"
@@ -413,15 +450,13 @@ def _software(row: Row, cluster: Cluster, stage: int, tp: int) -> Software:
 
 def _batch(row: Row, layout: Layout, assumed: list[str]) -> int:
     share = layout.data_ranks * layout.micro_batch_size
-    if not row.get("global_batch_seqs"):
-        assumed.append(f"a global batch of {share * layout.pp}")
-        return share * layout.pp
-    return max(1, round(float(row["global_batch_seqs"])))
+    if stated := _number(row, "global_batch_seqs"):
+        return max(1, round(stated))
+    assumed.append(f"a global batch of {share * layout.pp}")
+    return share * layout.pp
 
 
 def _step_seconds(row: Row, gpus: int, tokens: int) -> float:
-    if row.get("tokens_per_s_per_gpu") and row.get("global_batch_seqs"):
-        return tokens / gpus / float(row["tokens_per_s_per_gpu"])
-    if row.get("tokens_per_s_per_gpu"):
-        return tokens / gpus / float(row["tokens_per_s_per_gpu"])
-    return float(row["step_time_s"]) if row.get("step_time_s") else 0.0
+    if speed := _number(row, "tokens_per_s_per_gpu"):
+        return tokens / gpus / speed
+    return _number(row, "step_time_s")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from colosse.core.errors import UserError
 from colosse.plan.calibrate import Rows, leave_one_out
 from colosse.plan.calibration import calibration
 from colosse.plan.cost import step_times
@@ -99,6 +100,11 @@ class Validation:
     held_out: bool
     """Whether each row was predicted with parameters from the other sources only."""
 
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why rows are left out, and how many for each, most first."""
+        return dict(Counter(row.reason for row in self.left_out).most_common())
+
     def as_json(self) -> dict[str, Any]:
         """JSON types."""
         return asdict(self)
@@ -111,7 +117,12 @@ def validate(measured: Sequence[Measured], left_out: Sequence[LeftOut], *, hold_
         measured: rows from `published.read`.
         left_out: rows that cannot be compared, passed on.
         hold_out: predict each source with parameters fitted to all others, instead of the calibrated ones.
+
+    Raises:
+        UserError: there are no others to hold a source out from.
     """
+    if hold_out and len({row.group for row in measured if row.step_s}) < 2:
+        raise UserError("all step times are of one source: none can be held out", hint="leave out --held-out")
     if not measured:
         nothing = Summary("all", 0, 0.0, 0.0, 0.0, 0.0)
         return Validation([], list(left_out), nothing, {}, Memory(0, 0, 0, 0, 0, 0, 0, 0), Ranking(0, 0, 0), hold_out)
@@ -186,10 +197,13 @@ GROUPINGS: dict[str, Key] = {
 
 
 def _by(pairs: Sequence[tuple[Measured, Checked]], key: Key) -> list[Summary]:
+    """A summary of each group: the largest first, numbers of GPUs in their order."""
     groups: dict[str, list[Checked]] = defaultdict(list)
     for row, one in pairs:
         groups[key(row)].append(one)
-    return [_summary(name, rows) for name, rows in groups.items()]
+    found = [_summary(name, rows) for name, rows in groups.items()]
+    scales = [name for _, name in SCALES]
+    return sorted(found, key=lambda one: scales.index(one.name) if one.name in scales else -one.rows)
 
 
 def _summary(name: str, rows: Sequence[Checked]) -> Summary:

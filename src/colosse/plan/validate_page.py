@@ -135,7 +135,7 @@ def _table(title: str, rows: Sequence[Summary]) -> str:
     cells = "".join(
         f"<tr><td>{escape(row.name)}</td><td>{row.rows}</td><td>{percent(row.median)}</td><td>{percent(row.p90)}</td>"
         f"<td>{100 * row.bias:+.1f} %</td><td>{percent(row.inside)}</td></tr>"
-        for row in sorted(rows, key=lambda one: -one.rows)
+        for row in rows
     )
     heads = "".join(f"<th>{name}</th>" for name in ("", "rows", "median", "90th", "bias", "in band"))
     return f'<h2>{title}</h2><div class="wide"><table class="checked"><tr>{heads}</tr>{cells}</table></div>'
@@ -153,12 +153,7 @@ def _worst(rows: Sequence[Checked]) -> str:
 
 
 def _left_out(found: Validation) -> str:
-    reasons: dict[str, int] = {}
-    for row in found.left_out:
-        reasons[row.reason] = reasons.get(row.reason, 0) + 1
-    if not reasons:
+    if not found.left_out:
         return ""
-    items = "".join(
-        f"<li>{count} × {escape(reason)}</li>" for reason, count in sorted(reasons.items(), key=lambda x: -x[1])
-    )
+    items = "".join(f"<li>{count} × {escape(reason)}</li>" for reason, count in found.reasons.items())
     return f"<h2>Left out</h2><ul>{items}</ul>"

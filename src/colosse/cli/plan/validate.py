@@ -11,7 +11,7 @@ from colosse.cli.output import JsonFlag, note, print_json
 from colosse.cli.plan.options import HardwareOption
 
 if TYPE_CHECKING:
-    from colosse.plan.validate import Summary, Validation
+    from colosse.plan.validate import Validation
 
 
 def validate(
@@ -68,13 +68,14 @@ def _show(found: Validation) -> None:
 
     from colosse.plan.validate_page import percent
 
-    console = Console()
+    console = Console(markup=False)  # names and reasons hold what the table holds
     one, memory, ranking = found.overall, found.memory, found.ranking
     how = "each source predicted with parameters from the others" if found.held_out else "parameters as shipped"
     console.print(f"{one.rows} published step times ({how}); {len(found.left_out)} rows left out\n")
     errors = f"nine of ten within {percent(one.p90)}, bias {100 * one.bias:+.1f} %"
-    console.print(f"step time   median error {percent(one.median)}, {errors}")
-    console.print(f"bands       {percent(one.inside)} of the measured times lie in theirs")
+    if one.rows:
+        console.print(f"step time   median error {percent(one.median)}, {errors}")
+        console.print(f"bands       {percent(one.inside)} of the measured times lie in theirs")
     if memory.rows:
         errors = f"nine of ten within {percent(memory.p90)}, bias {100 * memory.bias:+.1f} %"
         console.print(f"memory      median error {percent(memory.median)}, {errors} ({memory.rows} rows)")
@@ -90,7 +91,7 @@ def _show(found: Validation) -> None:
         table.add_column("", overflow="fold")
         for column in ("rows", "median", "90th", "bias", "in band"):
             table.add_column(column, justify="right", no_wrap=True)
-        for row in sorted(rows, key=_rows):
+        for row in rows:
             table.add_row(
                 row.name,
                 str(row.rows),
@@ -100,7 +101,7 @@ def _show(found: Validation) -> None:
                 percent(row.inside),
             )
         console.print(table)
-
-
-def _rows(row: Summary) -> int:
-    return -row.rows
+    if found.left_out:
+        console.print("\nleft out")
+        for reason, count in found.reasons.items():
+            console.print(f"{count:>5}  {reason}", highlight=False, soft_wrap=True)
