@@ -22,7 +22,10 @@ def test_mistakes_are_one_line(colosse: Any) -> None:
         ((), "how much may it take?"),
         (("--budget", "100 €"), "not in US dollars"),
         (("--budget", "-5$"), "--budget: '-5$'"),
-        (("--gpu-hours", "5k", "--gpus", "-1"), "below 0"),
+        (("--gpu-hours", "5k", "--gpus", "-1"), "below 1"),
+        (("--gpu-hours", "5k", "--gpus", "0"), "below 1"),
+        (("--gpu-hours", "1e12"), "more than there are"),
+        (("--gpu-hours", "1e30"), "more than can be meant"),
         (("--gpu-hours", "5k", "--overtrain", "lots"), "--overtrain: 'lot"),
     ):
         done = colosse("plan", "advise", *arguments)

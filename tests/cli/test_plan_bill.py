@@ -34,6 +34,13 @@ def test_files(colosse: Colosse, tmp_path: Path) -> None:
     assert all(path.stat().st_size > 200 for path in names.values())
 
 
+def test_nothing_is_cut_on_a_narrow_terminal(colosse: Colosse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = colosse("plan", "bill", "llama3-405b", "--language", "fr")
+    assert "…" not in done.stdout
+    assert "heures-GPU" in done.stdout
+
+
 def test_options_win_over_the_order(colosse: Colosse) -> None:
     answer = json.loads(colosse("plan", "bill", "deepseek-v3", "--days", 1, "--price", "gpu_hour=3", "--json").stdout)
     assert answer["totals"]["run"]["central"] == 2048 * 24 * 3
@@ -50,6 +57,11 @@ def test_options_win_over_the_order(colosse: Colosse) -> None:
         (("--model", "gpt3-175", "--tokens", "1B"), "gpt3-175b"),
         (("deepsek-v3",), "deepseek-v3"),
         ((), "how long"),
+        (("--days", 1, "--model", "llama3-9b"), "llama3-8b"),
+        (("--days", 1, "--gpu-hours", 5), "--days and --gpu-hours"),
+        (("--model", "llama3-8b", "--tokens", "1B", "--mfu", 0), "--mfu: 0"),
+        (("--days", 0), "--days: '0' is not above 0"),
+        (("--days", 1, "--csv", Path(__file__).parent), "cannot write"),
         (("--days", 1, "--paper", "a5"), "a4"),
     ],
 )

@@ -55,6 +55,24 @@ def test_a_models_own_shape_from_a_recipe(colosse: Run, tmp_path: Path) -> None:
     assert load_recipe(written).model.spec == load_recipe(path).model.spec
 
 
+def test_gpus_that_a_recipe_does_not_use_share_its_weights(colosse: Run) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "llama3-70b-512gpu.toml"
+    found = json.loads(colosse("plan", "estimate", recipe, "layout.tp=4", "--gpus", 512, "--json").stdout)
+    assert (found["gpus"], found["layout"]["dp_shard"]) == (512, 128)
+
+
+def test_a_batch_that_nobody_asked_for_divides(colosse: Run) -> None:
+    long = ("--model", "llama3-8b", "--gpus", 64, "--seq-len", 32768)
+    found = json.loads(colosse("plan", "estimate", *long, "layout.micro_batch_size=3", "--json").stdout)
+    assert found["global_batch_size"] % (64 * 3) == 0
+
+
+def test_rent_is_said_with_failures_and_of_which_cluster(colosse: Run) -> None:
+    done = colosse(*SEARCH, "--tokens", "1T", "--by", "cost", "--price", "2")
+    assert "; with failures $" in done.stdout
+    assert "why they lose, on " in done.stdout
+
+
 def test_estimate_of_a_recipe_and_of_settings(colosse: Run) -> None:
     recipe = Path(__file__).parents[2] / "recipes" / "llama3-70b-512gpu.toml"
     done = colosse("plan", "estimate", recipe, "layout.tp=4", "layout.dp_shard=128", "--json")
@@ -82,7 +100,13 @@ def test_estimate_of_a_recipe_and_of_settings(colosse: Run) -> None:
         (("search", "--model", "llama3-8b", "--gpus", 8, "--gpu", "a100", "--precision", "float8"), "has no float8"),
         (("estimate", "--gpus", 8), "which model?"),
         (("estimate", "--model", "llama3-8b"), "on how many GPUs?"),
-        (("estimate", "--model", "llama3-8b", "--gpus", 8, "layout.tp=3"), "3 ranks"),
+        (("estimate", "--model", "llama3-8b", "--gpus", 8, "layout.tp=3"), "no multiple of the layout's tp 3"),
+        (("estimate", "--model", "llama3-8b", "--gpus", -8), "on how many GPUs?"),
+        (("estimate", "--model", "llama3-8b", "--gpus", 8, "layout.dp_shard=4"), "set layout.dp_shard = 8"),
+        (("search", "--model", "llama3-8b", "--gpus", 8, "--seq-len", -1), "--seq-len: -1 is below 0"),
+        (("search", "--model", "llama3-8b", "--gpus", 8, "--tokens", "1e300"), "more than can be meant"),
+        (("search", "--model", "llama3-8b", "--gpus", 8, "--report", Path(__file__).parent), "cannot write"),
+        (("search", "--model", "llama3-8b", "--gpus", 8, "--write", Path(__file__) / "r.toml"), "cannot write"),
         (("estimate", "--model", "llama3-8b", "--gpus", 8, "layout.tpp=2"), "did you mean 'tp'?"),
         (("estimate", "nowhere.toml"), "there is no recipe nowhere.toml"),
         (("estimate", "nowhere.toml", "--tokens", "1T"), "a recipe says which model"),

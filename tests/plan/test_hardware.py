@@ -222,6 +222,8 @@ def test_users_add_and_change(home: Path, tmp_path: Path) -> None:
         ("prices.h100 = 3", r"\[\[prices.NAME\]\]"),
         ("[gpus.h100]\nwatt = 600", "gpus.h100: unknown key 'watt'.*watts"),
         ("[gpus.h100]\nwatts = -600", "gpus.h100: watts: .*greater than 0"),
+        ("[gpus.h100]\nmemory_gb = inf", "gpus.h100: memory_gb: .*finite"),
+        ("[gpus.h100]\nwatts = nan", "gpus.h100: watts: .*finite"),
         ("[gpus.h100]\ntflops = { bfloat61 = 1 }", "unknown precision 'bfloat61'.*bfloat16"),
         ("[gpus.h100]\nachievable_tflops = { bfloat16 = 2000 }", "above the peak 989"),
         ("[gpus.new]\nwatts = 600", "gpus.new: .*: Field required"),

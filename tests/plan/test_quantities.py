@@ -64,6 +64,20 @@ def test_a_bad_duration_is_named(text: str) -> None:
         parse_duration(text, name="--deadline")
 
 
+def test_what_nobody_can_mean_is_refused() -> None:
+    for text in ("1e19", "1e300", "9999999P"):
+        with pytest.raises(UserError, match="more than can be meant"):
+            parse_count(text)
+    with pytest.raises(UserError, match="'1000000 years' is more"):
+        parse_duration("1000000 years")
+
+
+def test_a_number_alone_may_have_a_unit() -> None:
+    assert parse_duration("54", unit="d") == parse_duration("54d", unit="d") == parse_duration("54 d")
+    with pytest.raises(UserError, match="'-5' is not a duration"):
+        parse_duration("-5", unit="d")
+
+
 @pytest.mark.parametrize("text", ["100k€", "5 EUR", "-3$", "$"])
 def test_bad_money_is_named(text: str) -> None:
     with pytest.raises(UserError, match=r"^--budget: "):

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from colosse.core.errors import UserError, nearest
+from colosse.core.numbers import big
 from colosse.plan.costs import Amount
 from colosse.plan.estimate import Band, Estimate
 from colosse.plan.fleet import Demand, output_cost
 from colosse.plan.hardware import Catalogue, Cluster
 from colosse.plan.job import Job
 from colosse.plan.reliability import reliability
-from colosse.plan.search import batch_for, gpus_needed, quickest
+from colosse.plan.search import MOST_GPUS, batch_for, gpus_needed, quickest
 from colosse.spec.counts import params
 from colosse.spec.layout import Layout
 from colosse.spec.model import ModelSpec
@@ -263,6 +264,10 @@ def _cluster(known: Catalogue, gpu: str, hours: float, deadline_s: float) -> Clu
     """Whole nodes that spend the GPU-hours until the deadline, 2^n or 3 x 2^n of them, so that they divide well."""
     node = known.cluster(gpu, 1).node
     wanted = hours * HOUR_S / (deadline_s or USUAL_DAYS * DAY_S)
+    if wanted > MOST_GPUS:
+        raise UserError(
+            f"{hours:.3g} GPU-hours until then take {wanted:.3g} GPUs, more than there are", hint="a later --deadline"
+        )
     if wanted <= node.gpus:
         part = 1 << max(0, math.ceil(math.log2(wanted)))
         return known.cluster(gpu, part if part < node.gpus else node.gpus)
@@ -294,9 +299,14 @@ def _run(name: str, model: ModelSpec, cluster: Cluster, tokens: float) -> _Run:
     total = params(model).total
     if found is None:
         least = gpus_needed(job)
+        if least and least <= cluster.gpus:
+            raise UserError(
+                f"{big(batch * SEQ_LEN)} tokens of a step are too few for {cluster.gpus} GPUs",
+                hint="fewer GPUs, or a later --deadline",
+                param="gpus",
+            )
         raise UserError(
-            f"the {total / 1e9:.3g} B parameters that this budget calls for do not fit on {cluster.gpus} "
-            f"{cluster.gpu.name}",
+            f"the {big(total)} parameters that this budget calls for do not fit on {cluster.gpus} {cluster.gpu.name}",
             hint=f"--gpus {least} do, or --overtrain 4 for a smaller model" if least else "--overtrain 4",
             param="gpus",
         )

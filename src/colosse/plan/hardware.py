@@ -19,8 +19,8 @@ from colosse.core.config import Config
 from colosse.core.errors import NotFoundError, UserError, nearest
 from colosse.core.settings import load_settings
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 

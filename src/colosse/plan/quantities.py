@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from colosse.core.errors import UserError
@@ -30,6 +29,12 @@ SECONDS = {
 }
 """Units of time, words also in the plural; months and years are those of 365.25 days."""
 
+MOST = 1e18
+"""Beyond which no number of anything here can be meant."""
+
+LONGEST_S = 1000 * SECONDS["y"]
+"""The same of durations."""
+
 _NUMBER = r"(?:\d+(?:[ _,]\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _COUNT = re.compile(rf"({_NUMBER})\s*([a-z]?)", re.IGNORECASE)
 _PART = re.compile(rf"({_NUMBER})\s*([a-zµ]+)", re.IGNORECASE)
@@ -49,7 +54,7 @@ def parse_count(text: str, *, name: str = "the number") -> float:
     match = _COUNT.fullmatch(text.strip())
     if match is None or match[2].lower() not in SCALES:
         raise UserError(f"{name}: {text!r} is not a number", hint="write it as 16384, 50k, 1.5M, 8B or 15.6T")
-    return _above_zero(_number(match[1]) * SCALES[match[2].lower()], text, name)
+    return _possible(_number(match[1]) * SCALES[match[2].lower()], MOST, text, name)
 
 
 def parse_money(text: str, *, name: str = "the amount") -> float:
@@ -68,16 +73,22 @@ def parse_money(text: str, *, name: str = "the amount") -> float:
         ) from None
 
 
-def parse_duration(text: str, *, name: str = "the duration") -> float:
+def parse_duration(text: str, *, name: str = "the duration", unit: str = "") -> float:
     """`50ms`, `1s`, `30d`, `1d 12h`, `2 weeks`: seconds, above 0. A number needs its unit; `m` is minutes.
+
+    Args:
+        text: what was typed.
+        name: the option or field that it was typed for, as the error says.
+        unit: of a number alone.
 
     Raises:
         UserError: it is no such duration.
     """
-    parts = [(match[1], _unit(match[2])) for match in _PART.finditer(text)]
-    if not parts or _PART.sub("", text).strip() or any(unit not in SECONDS for _, unit in parts):
+    said = f"{text}{unit}" if re.fullmatch(_NUMBER, text.strip(), re.IGNORECASE) else text
+    parts = [(match[1], _unit(match[2])) for match in _PART.finditer(said)]
+    if not parts or _PART.sub("", said).strip() or any(unit not in SECONDS for _, unit in parts):
         raise UserError(f"{name}: {text!r} is not a duration", hint="write it as 50ms, 1.5s, 90min, 12h, 30d or 2y")
-    return _above_zero(sum(_number(number) * SECONDS[unit] for number, unit in parts), text, name)
+    return _possible(sum(_number(number) * SECONDS[unit] for number, unit in parts), LONGEST_S, text, name)
 
 
 def _unit(word: str) -> str:
@@ -89,7 +100,9 @@ def _number(text: str) -> float:
     return float(re.sub(r"[ _,]", "", text))
 
 
-def _above_zero(value: float, text: str, name: str) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise UserError(f"{name}: {text!r} is not a finite number above 0")
+def _possible(value: float, most: float, text: str, name: str) -> float:
+    if not value > 0:
+        raise UserError(f"{name}: {text!r} is not above 0")
+    if value > most:
+        raise UserError(f"{name}: {text!r} is more than can be meant")
     return value

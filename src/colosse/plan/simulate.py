@@ -17,6 +17,10 @@ from colosse.plan.reliability import LOSSES, Reliability
 Column = NDArray[np.float64]
 
 MOST_RUNS = 100_000
+MOST_STOPS = 1e8
+"""Failures and planned stops of all runs together."""
+LEAST_COLUMNS = 1000
+"""Fewer runs than that do not go faster."""
 SHORT_HANDED_PLACES = 64
 """Nodes in repair beyond the spares that are remembered where the job goes on without them."""
 
@@ -72,10 +76,19 @@ def simulate(plan: Reliability, *, runs: int = 200, seed: int = 1) -> Simulated:
     """Play `plan` `runs` times.
 
     Raises:
-        UserError: a number of runs that is none.
+        UserError: a number of runs or a seed that is none, or more than can be played.
     """
     if not 1 <= runs <= MOST_RUNS:
         raise UserError(f"{runs} runs cannot be simulated", hint=f"1 to {MOST_RUNS}", param="runs")
+    if seed < 0:
+        raise UserError(f"{seed} is no seed", hint="0 or more", param="seed")
+    stops = plan.failures + plan.days.value * 86_400 * plan.regime.planned_rate
+    if stops * max(runs, LEAST_COLUMNS) > MOST_STOPS:
+        raise UserError(
+            f"about {stops:,.0f} stops in each of {runs} runs are too many to play",
+            hint="fewer days, GPUs or --runs",
+            param="days",
+        )
     state = _Runs(plan, runs, seed)
     while not state.finished.all():
         state.advance()

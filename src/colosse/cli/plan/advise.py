@@ -22,9 +22,9 @@ def advise(
         typer.Option(help="Until it is trained: 30d; with --gpus, or beside a budget.", show_default=False),
     ] = "",
     gpus: Annotated[
-        int,
+        int | None,
         typer.Option(help="How many; without it as many as the deadline, or a month, asks for.", show_default=False),
-    ] = 0,
+    ] = None,
     gpu: jobs.GpuOption = "h100",
     law: Annotated[
         Literal["chinchilla", "llama3"], typer.Option(help="Scaling law that shares compute out.")
@@ -43,8 +43,8 @@ def advise(
     from colosse.plan.hardware import catalogue
     from colosse.plan.quantities import parse_count, parse_duration, parse_money
 
-    if gpus < 0:
-        raise UserError(f"--gpus {gpus} is below 0", hint="leave it out to let the plan choose", param="gpus")
+    if gpus is not None and gpus < 1:
+        raise UserError(f"--gpus {gpus} is below 1", hint="leave it out to let the plan choose", param="gpus")
     known = catalogue(hardware or [])
     found = advised(
         known,
@@ -52,7 +52,7 @@ def advise(
         usd=parse_money(budget, name="--budget") if budget else 0.0,
         gpu_hours=parse_count(gpu_hours, name="--gpu-hours") if gpu_hours else 0.0,
         deadline_s=parse_duration(deadline, name="--deadline") if deadline else 0.0,
-        gpus=gpus,
+        gpus=gpus or 0,
         law=law,
         overtrain=parse_count(overtrain.lower().removesuffix("x"), name="--overtrain"),
         price=jobs.price_of(price, known.cluster(gpu, 1), known),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from colosse.cli.output import JsonFlag, note, print_json
+from colosse.cli.plan.options import writing
 
 if TYPE_CHECKING:
     from colosse.plan.bill import Bill
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 WIDE = 110
 """Columns from which on unit prices and notes are shown."""
+NARROW = 14
+"""Letters of a quantity from which on its unit has a line of its own where there are fewer columns."""
 
 
 def bill(
@@ -74,20 +77,28 @@ def bill(
         from colosse.plan.order import parse_prices
         from colosse.plan.quantities import parse_count, parse_duration
         from colosse.plan.words import Words
+        from colosse.spec.presets import preset
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     from colosse.core.errors import UserError, nearest
-    from colosse.core.files import write_atomic
     from colosse.plan.hardware import catalogue
 
     if paper not in PAPERS:
         raise UserError(f"no paper is called {paper!r}", hint=nearest(paper, PAPERS), param="paper")
+    if model:
+        preset(model)
+    for option, number in (("--mfu", mfu), ("--step-seconds", step_seconds)):
+        if number is not None and not number > 0:
+            raise UserError(f"{option}: {number:g} is not above 0", param=option)
+    speeds = {"--days": days, "--gpu-hours": gpu_hours, "--step-seconds": step_seconds, "--mfu": mfu}
+    if len(said := [option for option, value in speeds.items() if value]) > 1:
+        raise UserError(f"{' and '.join(said)} both say how long it takes", hint="give one of them")
     given: dict[str, object] = {
         "model": model,
         "gpu": gpu,
         "gpus": gpus,
         "tokens": parse_count(tokens, name="--tokens") if tokens else "",
-        "days": parse_duration(_with_unit(days), name="--days") / 86_400 if days else "",
+        "days": parse_duration(days, name="--days", unit="d") / 86_400 if days else "",
         "gpu_hours": parse_count(gpu_hours, name="--gpu-hours") if gpu_hours else "",
         "step_seconds": step_seconds,
         "tokens_per_step": parse_count(tokens_per_step, name="--tokens-per-step") if tokens_per_step else "",
@@ -108,27 +119,29 @@ def bill(
     remarks = wanted.remarks(known, words)
     invoice = compose(made, language=language, note=remarks)
     if html:
-        write_atomic(html, as_html(invoice, paper=paper).encode())
+        _write(html, as_html(invoice, paper=paper).encode())
     if pdf:
-        write_atomic(pdf, as_pdf(invoice, paper=paper))
+        _write(pdf, as_pdf(invoice, paper=paper))
     if csv:
-        write_atomic(csv, as_csv(made, language).encode())
-    for written in filter(None, (html, pdf, csv)):
-        note(f"written: {written}")
+        _write(csv, as_csv(made, language).encode())
     if json:
         print_json(made.to_json(language) | {"note": remarks})
     else:
         _show(made, words, remarks)
 
 
+def _write(path: Path, data: bytes) -> None:
+    from colosse.core.files import write_atomic
+
+    with writing(path):
+        write_atomic(path, data)
+    note(f"written: {path}")
+
+
 def _missing(error: ModuleNotFoundError) -> Exception:
     from colosse.core.errors import UserError
 
     return UserError(f"the planner needs {error.name}", hint="pip install 'colosse[plan]'")
-
-
-def _with_unit(days: str) -> str:
-    return f"{days}d" if days[-1:].isdigit() or days.endswith(".") else days
 
 
 def _order(name: str, overrides: dict[str, object], prices: dict[str, Any]) -> Order:
@@ -155,7 +168,7 @@ def _show(bill: Bill, words: Words, remarks: str) -> None:
     wide = console.width >= WIDE
     for section, total in bill.sections.items():
         table = Table(title=words.text("sections", section), title_justify="left", title_style="bold", box=None)
-        table.add_column(words.label("item"), ratio=1)
+        table.add_column(words.label("item"), ratio=1, overflow="fold")
         names = ["quantity", "price"] if wide else ["quantity"]
         for name in (*names, "low", "central", "high"):
             table.add_column(words.label(name), justify="right", no_wrap=True)
@@ -180,5 +193,7 @@ def _cells(line: Line, words: Words, *, wide: bool) -> list[str]:
     if wide and (remark := line.remark(words)):
         item += f"\n[dim]{remark}[/dim]"
     price = words.money_range(line.price) if line.unit not in ("lot", "year") else ""
-    cells = [item, f"{quantity} {words.unit(line.unit, line.quantity)}", *([price] if wide else [])]
+    unit = words.unit(line.unit, line.quantity)
+    apart = " " if wide or len(f"{quantity} {unit}") <= NARROW else "\n"
+    cells = [item, f"{quantity}{apart}{unit}", *([price] if wide else [])]
     return cells + [words.money(end) for end in (line.amount.low, line.amount.central, line.amount.high)]

@@ -88,18 +88,44 @@ def _asked(
         read = load_recipe(path, overrides)
     else:
         read = _imagined(model, gpus, tokens, batch, seq_len, overrides)
-    layout = read.layout
-    if gpus and gpus != layout.world_size:
-        rest, over = divmod(gpus, layout.world_size // layout.dp_shard)
-        if over or layout.dp_shard > 1:
-            layout.check_world(gpus)
-        read = read.model_copy(update={"layout": layout.model_copy(update={"dp_shard": rest})})
+    read = _spread(read, gpus, fixed=any(word.startswith("layout.dp_shard=") for word in overrides))
+    if path is None and not batch and not any(word.startswith("train.tokens_per_step=") for word in overrides):
+        read = _whole_batch(read)
     known = catalogue(hardware or ())
     cluster = known.cluster(gpu, read.layout.world_size)
     name, table, _ = jobs.recipe_model(read)
     job, planned = jobs.recipe_job(read, cluster)
     total = planned if path is not None or tokens else 0.0
     return jobs.Asked(name, table, job, total, jobs.price_of(price, cluster, known), bool(price), known)
+
+
+def _spread(read: Recipe, gpus: int, *, fixed: bool) -> Recipe:
+    """The recipe on so many GPUs: data ranks that share weights make up for what its layout does not use.
+
+    Raises:
+        UserError: they cannot, or are `fixed`.
+    """
+    from colosse.core.errors import UserError
+
+    layout = read.layout
+    if not gpus or gpus == layout.world_size:
+        return read
+    rest, over = divmod(gpus, layout.world_size // layout.dp_shard)
+    if fixed:
+        layout.check_world(gpus)
+    if over or rest < 1:
+        axes = {name: getattr(layout, name) for name in ("pp", "dp_replicate", "cp", "tp")}
+        ranks = " x ".join(f"{name} {number}" for name, number in axes.items() if number > 1)
+        raise UserError(f"{gpus} GPUs are no multiple of the layout's {ranks}", param="gpus")
+    return read.model_copy(update={"layout": layout.model_copy(update={"dp_shard": rest})})
+
+
+def _whole_batch(read: Recipe) -> Recipe:
+    """The recipe with the batch that its data ranks divide and that is nearest to the scaling law's."""
+    layout, train = read.layout, read.train
+    unit = layout.data_ranks * layout.micro_batch_size * train.seq_len
+    tokens = unit * max(1, round(train.tokens_per_step / unit))
+    return read.model_copy(update={"train": train.model_copy(update={"tokens_per_step": tokens})})
 
 
 def _imagined(model: str, gpus: int, tokens: str, batch: str, seq_len: int, overrides: list[str]) -> Recipe:
@@ -110,7 +136,7 @@ def _imagined(model: str, gpus: int, tokens: str, batch: str, seq_len: int, over
     from colosse.train.recipe import Recipe
 
     _, table, spec = jobs.model_of(model)
-    if not gpus:
+    if gpus < 1:
         raise UserError("on how many GPUs?", hint="--gpus 64", param="gpus")
     seq_len = seq_len or min(jobs.DEFAULT_SEQ_LEN, spec.max_seq_len)
     total = parse_count(tokens, name="--tokens") if tokens else 0.0
@@ -132,7 +158,7 @@ def _imagined(model: str, gpus: int, tokens: str, batch: str, seq_len: int, over
 
 def _show(asked: Asked, one: Estimate) -> None:
     from colosse.cli.plan.explain import headline
-    from colosse.core.numbers import big, count, dollars, duration, share, time_of
+    from colosse.core.numbers import big, count, duration, share, time_of
     from colosse.plan.search import summary, training_dollars, training_seconds
 
     job = asked.job
@@ -149,8 +175,8 @@ def _show(asked: Asked, one: Estimate) -> None:
         lines.append(("time", f"{time_of(seconds.value)} ({low} to {high}) for {big(asked.tokens)} tokens"))
         kept = f"{share(failures.ettr.value)} of the time is kept, checkpoint every {duration(failures.interval_s)}"
         lines.append(("", f"{time_of(86_400 * failures.days.value)} with failures: {kept}"))
-    if money:
-        lines.append(("rent", f"{dollars(money.value)} ({dollars(money.low)} to {dollars(money.high)})"))
+    if money and failures:
+        lines.append(("rent", jobs.rent(money, failures)))
     for word, value in lines:
         print(f"{word:<12}{value}")
     for caution in one.cautions:

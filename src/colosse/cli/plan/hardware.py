@@ -116,6 +116,9 @@ def _print_all(known: Catalogue) -> None:
 
 
 def _print_prices(rows: list[tuple[str, Price]], *, sources: bool) -> None:
+    if not rows:
+        print("no rental price is known; --hardware adds your own")
+        return
     cells = [
         [gpu, price.provider, price.kind.replace("_", " "), _range(price.usd_per_gpu_hour), price.date, price.region]
         for gpu, price in rows

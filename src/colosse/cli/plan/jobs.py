@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from colosse.cli.plan.options import writing
+
 if TYPE_CHECKING:
     from colosse.plan.bill import Bill
     from colosse.plan.costs import Amount
-    from colosse.plan.estimate import Estimate, Task
+    from colosse.plan.estimate import Band, Estimate, Task
     from colosse.plan.hardware import Catalogue, Cluster
     from colosse.plan.job import Job
     from colosse.plan.reliability import Reliability
@@ -222,6 +224,14 @@ def failures_of(asked: Asked, one: Estimate) -> Reliability | None:
     )
 
 
+def rent(money: Band, failures: Reliability) -> str:
+    """Of the GPUs, without failures and with them."""
+    from colosse.core.numbers import dollars
+
+    more = dollars(money.value * failures.days.value / failures.ideal_days)
+    return f"{dollars(money.value)} ({dollars(money.low)} to {dollars(money.high)}); with failures {more}"
+
+
 def tasks_of(one: Estimate) -> list[Task]:
     """The pipeline's timeline; nothing without a pipeline."""
     from colosse.plan.cost import timeline
@@ -255,7 +265,8 @@ def write_report(asked: Asked, one: Estimate, path: Path, **more: Any) -> None:
         bill=_bill(asked, one, failures),
         **more,
     )
-    written(plan, path)
+    with writing(path):
+        written(plan, path)
 
 
 def _bill(asked: Asked, one: Estimate, failures: Reliability | None) -> Bill | None:

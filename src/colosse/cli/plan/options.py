@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,3 +18,20 @@ HardwareOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in a line that a file cannot be written where somebody wants it.
+
+    Raises:
+        UserError: it is a folder, below a file, or not ours to write.
+    """
+    from colosse.core.errors import UserError
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"cannot write {path}: {error.strerror or error}", hint="choose another file") from None

@@ -93,7 +93,7 @@ def reliability(
     run = _run(recipe, model, gpus)
     cluster = _cluster(gpu, run.gpus, storage, hardware or [])
     if days:
-        ideal_days = parse_duration(f"{days}d" if days[-1].isdigit() else days, name="--days") / DAY_S
+        ideal_days = parse_duration(days, name="--days", unit="d") / DAY_S
     elif recipe is not None:
         ideal_days = _estimated_days(recipe, cluster)
     else:
@@ -198,7 +198,12 @@ def _spares(text: str, nodes: int) -> int:
         number = math.nan
     if not 0 <= number < math.inf or ("%" not in text and number % 1):
         raise UserError(f"--spares: {text!r} is no number of nodes", hint="write it as 40, 2% or best", param="spares")
-    return math.ceil(number / 100 * nodes) if "%" in text else int(number)
+    spares = math.ceil(number / 100 * nodes) if "%" in text else int(number)
+    if spares > nodes:
+        raise UserError(
+            f"--spares: {spares} for {nodes} nodes are more than one each", hint=f"{nodes} at most", param="spares"
+        )
+    return spares
 
 
 def _fields(run: _Run, cluster: Cluster, plan: Reliability, simulated: Simulated) -> dict[str, Any]:
@@ -231,7 +236,7 @@ def _show(run: _Run, cluster: Cluster, plan: Reliability, simulated: Simulated) 
     for key, value in (
         ("effective time", f"{share(plan.ettr.value)} ({share(plan.ettr.low)} to {share(plan.ettr.high)})"),
         ("days", f"{plan.days.value:.1f} ({plan.days.low:.1f} to {plan.days.high:.1f})"),
-        ("failures", f"{plan.failures:.3g}{every}"),
+        ("failures", f"{_few(plan.failures)}{every}"),
         ("checkpoint", f"every {duration(plan.interval_s)}{best}; {format_bytes(plan.checkpoint_bytes)}"),
         ("", f"stalls {plan.checkpoint_stall_s:.1f} s, written in {plan.checkpoint_write_s:.1f} s"),
         ("start", duration(plan.restart_s)),
@@ -254,7 +259,7 @@ def _show(run: _Run, cluster: Cluster, plan: Reliability, simulated: Simulated) 
     print()
     causes = sorted(plan.by_cause.items(), key=lambda item: -item[1].days)
     rows = [
-        [name, f"{cause.failures:.3g}", f"{simulated.failures[name]:.3g}", f"{cause.days:.2f}"]
+        [name, _few(cause.failures), _few(simulated.failures[name]), f"{cause.days:.2f}"]
         for name, cause in causes
         if cause.failures
     ]
@@ -269,6 +274,12 @@ def _show(run: _Run, cluster: Cluster, plan: Reliability, simulated: Simulated) 
         print(f"- {sentence}")
     for sentence in plan.cautions:
         print(f"! {sentence}")
+
+
+def _few(value: float) -> str:
+    from colosse.core.numbers import count
+
+    return count(value) if value >= 1000 else f"{value:.3g}"
 
 
 def _histogram(values: list[float]) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from colosse.cli.output import JsonFlag, note, print_json
 from colosse.cli.plan import jobs
-from colosse.cli.plan.options import HardwareOption
+from colosse.cli.plan.options import HardwareOption, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +87,7 @@ def _asked(
     price: str,
     hardware: list[Path] | None,
 ) -> Asked:
+    from colosse.core.errors import UserError
     from colosse.plan.hardware import catalogue
     from colosse.plan.job import Job
     from colosse.plan.quantities import parse_count
@@ -95,6 +96,8 @@ def _asked(
     name, table, spec = jobs.model_of(model)
     known = catalogue(hardware or ())
     cluster = known.cluster(gpu, gpus)
+    if seq_len < 0:
+        raise UserError(f"--seq-len: {seq_len} is below 0", param="seq_len")
     seq_len = seq_len or min(jobs.DEFAULT_SEQ_LEN, spec.max_seq_len)
     total = parse_count(tokens, name="--tokens") if tokens else 0.0
     sequences = jobs.sequences_of(batch, spec, seq_len=seq_len, tokens=total, gpus=gpus)
@@ -135,14 +138,16 @@ def _write(asked: Asked, found: Found, path: Path) -> None:
     from colosse.core.files import write_atomic
     from colosse.train.recipe import load_recipe, resolve
 
-    write_atomic(path, _recipe_text(asked, found.best).encode())
+    text = _recipe_text(asked, found.best)
+    with writing(path):
+        write_atomic(path, text.encode())
     resolve(load_recipe(path))  # what is written can be trained
     note(f"written: {path}; run it with `colosse train {path}`")
 
 
 def _show(asked: Asked, found: Found, took: float) -> None:
     from colosse.cli.plan.explain import headline
-    from colosse.core.numbers import big, count, dollars, duration, share, time_of
+    from colosse.core.numbers import big, count, duration, share, time_of
     from colosse.plan.search import summary
 
     job = asked.job
@@ -150,17 +155,17 @@ def _show(asked: Asked, found: Found, took: float) -> None:
     print(f"{asked.name} on {count(job.cluster.gpus)} {job.cluster.gpu.name} ({job.cluster.node.name}), {step} a step")
     print(f"{count(found.considered)} layouts, {count(found.timed)} timed, in {took:.1f} s\n")
     first = found.ranked[0]
-    lines = [("best", summary(first.estimate.job.layout)), *headline(first.estimate)]
+    where = "" if len(_sizes(found)) == 1 else f" on {count(first.estimate.job.cluster.gpus)} GPUs"
+    lines = [("best", f"{summary(first.estimate.job.layout)}{where}"), *headline(first.estimate)]
     failures = jobs.failures_of(asked, first.estimate)
     if first.seconds and failures:
         took_all = f"{time_of(first.seconds.value)} for {big(asked.tokens)} tokens; with failures"
         kept = f"{share(failures.ettr.value)} of the time is kept"
         lines.append(("time", f"{took_all} {time_of(86_400 * failures.days.value)} ({kept})"))
-        lines.append(("checkpoint", f"every {duration(failures.interval_s)}, {failures.spares} spare nodes"))
-    if first.dollars:
-        lines.append(
-            ("rent", f"{dollars(first.dollars.value)} ({dollars(first.dollars.low)} to {dollars(first.dollars.high)})")
-        )
+        nodes = f"{failures.spares} spare node{'' if failures.spares == 1 else 's'}"
+        lines.append(("checkpoint", f"every {duration(failures.interval_s)}, {nodes}"))
+    if first.dollars and failures:
+        lines.append(("rent", jobs.rent(first.dollars, failures)))
     for word, value in lines:
         print(f"{word:<12}{value}")
     for caution in first.estimate.cautions:
@@ -191,7 +196,7 @@ def _ranked(found: Found) -> None:
     }
     left_out = {"time"} if first.seconds is None else set()
     left_out |= {"rent"} if first.dollars is None else set()
-    if len({one.estimate.job.cluster.gpus for one in found.ranked}) == 1:
+    if len(_sizes(found)) == 1:
         left_out.add("GPUs")
     if get_terminal_size().columns < WIDE:
         left_out |= {"MFU", "time"}
@@ -207,7 +212,15 @@ def _losers(found: Found) -> None:
         [count(one.layouts), one.reason, "" if one.nearest is None else f"{100 * one.nearest:+.1f} %"]
         for one in found.losers
     ]
-    _table(["layouts", "why they lose", "best of them"], rows, left=("why they lose",))
+    title = "why they lose"
+    if len(_sizes(found)) > 1:
+        title += f", on {count(found.best.job.cluster.gpus)} GPUs"
+    _table(["layouts", title, "best of them"], rows, left=(title,))
+
+
+def _sizes(found: Found) -> set[int]:
+    """Numbers of GPUs among the layouts that are shown."""
+    return {one.estimate.job.cluster.gpus for one in found.ranked}
 
 
 def _options(found: Found) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colosse.cli.output import JsonFlag, note, print_json
-from colosse.cli.plan.options import HardwareOption
+from colosse.cli.plan.options import HardwareOption, writing
 
 if TYPE_CHECKING:
     from colosse.plan.validate import Validation
@@ -47,15 +47,19 @@ def validate(
         from colosse.plan.calibrate import calibrate, write
 
         note("fitting, once for each source left out ...")
-        write(calibrate(rows), fit)
-        note(f"wrote {fit}")
+        fitted = calibrate(rows)
+        with writing(fit):
+            write(fitted, fit)
+        note(f"written: {fit}")
     if held_out:
         note("fitting, once for each source left out ...")
     found = checking.validate(rows, left_out, hold_out=held_out)
     if report:
         from colosse.plan.validate_page import write_page
 
-        note(f"wrote {write_page(found, report, table.name if table else 'Published results')}")
+        with writing(report):
+            write_page(found, report, table.name if table else "Published results")
+        note(f"written: {report}")
     if json:
         print_json(found.as_json())
     else:
