@@ -16,7 +16,7 @@ def test_the_machine_of_2020(colosse: Colosse) -> None:
     given = ("--model", "gpt3-175b", "--gpu", "v100", "--gpus", 10_000, "--tokens", "300B", "--year", 2020, "--build")
     done = colosse("plan", "bill", *given)
     assert (done.returncode, done.stderr) == (0, "")
-    for words in ("To build", "Leaf switches", "A year of operation", "This run", "per million tokens", "is assumed"):
+    for words in ("To build", "Leaf switches", "A year of operation", "This run", "Per million tokens", "is assumed"):
         assert words in done.stdout
     answer = json.loads(colosse("plan", "bill", *given, "--json").stdout)
     assert 100e6 < answer["totals"]["capital"]["central"] < 500e6
@@ -39,6 +39,7 @@ def test_nothing_is_cut_on_a_narrow_terminal(colosse: Colosse, monkeypatch: pyte
     done = colosse("plan", "bill", "llama3-405b", "--language", "fr")
     assert "…" not in done.stdout
     assert "heures-GPU" in done.stdout
+    assert "d’après la fiche du modèle" in " ".join(done.stdout.split())
 
 
 def test_options_win_over_the_order(colosse: Colosse) -> None:

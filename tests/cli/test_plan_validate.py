@@ -37,7 +37,7 @@ def test_any_table_is_compared_row_by_row(colosse: Colosse, table: Path) -> None
 def test_a_person_reads_a_summary_and_a_page(colosse: Colosse, table: Path, tmp_path: Path) -> None:
     done = colosse("plan", "validate", table, "--report", tmp_path / "page.html", "--fit", tmp_path / "mine.toml")
     assert done.returncode == 0, done.stderr
-    for words in ("median error", "in theirs", "by source", "by gpu"):
+    for words in ("median error", "in theirs", "by source", "by GPU"):
         assert words in done.stdout
     assert "<circle" in (tmp_path / "page.html").read_text()
     assert "product_rate" in (tmp_path / "mine.toml").read_text()

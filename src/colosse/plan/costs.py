@@ -24,6 +24,9 @@ ANY = "any"
 GIVEN = "given"
 """Source of what the caller sets."""
 
+HIGHEST = 1e12
+"""Of anything that has a price: more is a mistake."""
+
 
 @dataclass(frozen=True)
 class Amount:
@@ -98,7 +101,7 @@ class Costs:
             if key not in self._tables:
                 raise UserError(f"unknown price {key!r}", hint=nearest(key, self._tables), param=f"prices.{key}")
             low, high = value if isinstance(value, tuple) else (value, value)
-            if not 0 <= low <= high < float("inf"):
+            if not 0 <= low <= high <= HIGHEST:
                 raise UserError(
                     f"price {key!r}: {low:g} to {high:g} is no range of prices",
                     hint="low and high, both at least 0 and the low one first",

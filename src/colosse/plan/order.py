@@ -41,6 +41,8 @@ class Order(Config):
 
     note: str = ""
     """What is known and what is not."""
+    notes: dict[str, str] = {}
+    """The same in other languages, by their code."""
     mode: Mode = "rent"
     model: str = ""
     """A preset, or only a name."""
@@ -140,7 +142,7 @@ class Order(Config):
         """What the bill must say besides: the note, and the speed where it is only assumed."""
         mfu = self.assumed_mfu(hardware)
         assumed = words.label("assumed", share=mfu) if mfu else ""
-        return " ".join(filter(None, (self.note, assumed)))
+        return " ".join(filter(None, (self.notes.get(words.language, self.note), assumed)))
 
 
 @dataclass(frozen=True)

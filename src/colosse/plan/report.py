@@ -99,13 +99,14 @@ def _headline(plan: Plan) -> Facts:
     seconds, money = training_seconds(one, plan.tokens), training_dollars(one, plan.tokens, plan.price)
     rate = one.tokens_per_s_per_gpu.value * one.job.cluster.gpus
     have = one.job.cluster.gpu.memory_gb * 1e9
+    low, high = (write(end, "seconds") for end in (one.step_s.low, one.step_s.high))
     return [
-        (_within("a step", one.step_s, "seconds"), write(one.step_s.value, "seconds")),
+        (f"a step: {low} to {high}", write(one.step_s.value, "seconds")),
         ("MFU", share(one.mfu)),
         ("tokens per second", big(rate)),
         ("of memory", share(one.peak_memory.total / have)),
         (f"for {big(plan.tokens)} tokens{_interrupted(plan)}", time_of(seconds.value) if seconds else ""),
-        (_within("rent of the GPUs", money, "dollars") if money else "", dollars(money.value) if money else ""),
+        (f"rent of the GPUs{_kept(plan, money)}" if money else "", dollars(money.value) if money else ""),
     ]
 
 
@@ -114,9 +115,10 @@ def _interrupted(plan: Plan) -> str:
     return f"; {found.days.value:.0f} days with failures" if found else ", uninterrupted"
 
 
-def _within(what: str, value: Band, kind: str) -> str:
-    low, high = (write(edge, kind) for edge in (value.low, value.high))  # type: ignore[arg-type]
-    return f"{what}: {low} to {high}"
+def _kept(plan: Plan, money: Band) -> str:
+    low, high, found = dollars(money.low), dollars(money.high), plan.reliability
+    more = f"; {dollars(money.value * found.days.value / found.ideal_days)} with failures" if found else ""
+    return f": {low} to {high}{more}"
 
 
 def _cautions(one: Estimate) -> str:

@@ -12,9 +12,18 @@ from colosse.core.page import head, page, stats
 from colosse.plan.validate import Checked, Summary, Validation
 
 WORST = 25
+BY = {
+    "source": "source",
+    "gpu": "GPU",
+    "model": "kind of model",
+    "precision": "precision",
+    "gpus": "number of GPUs",
+}
+"""Words for the keys of `Validation.by`."""
 SIZE, MARGIN = 560, 46
 
 STYLE = """
+.plots { margin: 1.25rem 0; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.25rem; }
 .plots figure { margin: 0; padding: 1rem; background: var(--surface); border: 1px solid var(--line); }
 .plots figure { border-radius: 10px; }
@@ -22,12 +31,14 @@ STYLE = """
 .plots text { fill: var(--soft); font: 12px var(--sans); }
 .plots line, .plots path { stroke: var(--grid); }
 .plots .even { stroke: var(--ink); } .plots .near { stroke: var(--soft); stroke-dasharray: 4 4; }
-.plots circle { fill: var(--accent); fill-opacity: .45; } .plots circle.moe { fill: var(--warn); }
+.plots circle { fill: var(--accent); fill-opacity: .45; }
 .plots rect { fill: var(--accent); } .plots rect.far { fill: var(--danger); }
 .plots figcaption { color: var(--soft); font-size: .9rem; margin-top: .5rem; }
 table.checked { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 table.checked th, table.checked td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--line); }
-table.checked th:first-child, table.checked td:first-child { text-align: left; overflow-wrap: anywhere; }
+table.checked th, table.checked td { white-space: nowrap; }
+table.checked th:first-child, table.checked td:first-child { text-align: left; white-space: normal; min-width: 9rem; }
+table.checked td:first-child { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 """
 
@@ -40,7 +51,7 @@ def write_page(found: Validation, path: Path, title: str) -> Path:
         head("plan validate", title, "", f"{len(timed)} published step times, {how}."),
         stats(_headline(found)),
         f'<div class="plots">{_scatter(timed)}{_histogram(timed)}</div>' if timed else "",
-        *(_table(f"By {name}", rows) for name, rows in found.by.items()),
+        *(_table(f"By {BY[name]}", rows) for name, rows in found.by.items()),
         _worst(timed),
         _left_out(found),
     ]

@@ -70,7 +70,7 @@ def _show(found: Validation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from colosse.plan.validate_page import percent
+    from colosse.plan.validate_page import BY, percent
 
     console = Console(markup=False)  # names and reasons hold what the table holds
     one, memory, ranking = found.overall, found.memory, found.ranking
@@ -91,7 +91,7 @@ def _show(found: Validation) -> None:
         behind = f"the layout chosen is {percent(ranking.loss)} behind the best"
         console.print(f"ranking     {behind}, rank correlation {ranking.spearman:.2f} ({ranking.groups} groups)")
     for name, rows in found.by.items():
-        table = Table(box=None, pad_edge=False, title=f"\nby {name}", title_justify="left")
+        table = Table(box=None, pad_edge=False, title=f"\nby {BY[name]}", title_justify="left")
         table.add_column("", overflow="fold")
         for column in ("rows", "median", "90th", "bias", "in band"):
             table.add_column(column, justify="right", no_wrap=True)
