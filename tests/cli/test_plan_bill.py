@@ -42,6 +42,11 @@ def test_nothing_is_cut_on_a_narrow_terminal(colosse: Colosse, monkeypatch: pyte
     assert "d’après la fiche du modèle" in " ".join(done.stdout.split())
 
 
+def test_small_quantities_are_not_none(colosse: Colosse) -> None:
+    done = colosse("plan", "bill", "--days", 1, "--gpus", 8)
+    assert " 0 person-years" not in done.stdout
+
+
 def test_options_win_over_the_order(colosse: Colosse) -> None:
     answer = json.loads(colosse("plan", "bill", "deepseek-v3", "--days", 1, "--price", "gpu_hour=3", "--json").stdout)
     assert answer["totals"]["run"]["central"] == 2048 * 24 * 3

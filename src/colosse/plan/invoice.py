@@ -157,11 +157,10 @@ def _row(words: Words, line: Line, sources: list[str]) -> Row:
     source = words.label("given") if line.source == GIVEN else line.source
     if source and source not in sources:
         sources.append(source)
-    whole = abs(line.quantity) >= 1000 or line.quantity == round(line.quantity)
     return Row(
         item=line.item(words),
         note=line.remark(words),
-        quantity=words.number(round(line.quantity) if whole else round(line.quantity, 2)),
+        quantity=words.number(line.quantity),
         unit=words.unit(line.unit, line.quantity),
         price=words.money_range(line.price) if line.unit not in ("lot", "year") else "",
         amount=words.money(line.amount.central),
@@ -205,11 +204,11 @@ def headline(bill: Bill, words: Words) -> Iterator[tuple[str, str, str]]:
         each = bill.per_million_tokens
         yield words.label("per_million"), words.money(each.central), _spread(words, each)
     mwh = bill.kwh / 1000
-    ends = words.label("from_to", low=words.number(round(mwh.low)), high=words.number(round(mwh.high)))
-    yield words.label("energy"), f"{words.number(round(mwh.central))} MWh", ends if mwh.low != mwh.high else ""
+    ends = words.label("from_to", low=words.number(mwh.low), high=words.number(mwh.high))
+    yield words.label("energy"), f"{words.number(mwh.central)} MWh", ends if mwh.low != mwh.high else ""
     tonnes = bill.co2e_kg / 1000
-    ends = words.label("from_to", low=words.number(round(tonnes.low)), high=words.number(round(tonnes.high)))
-    yield words.label("co2e"), f"{words.number(round(tonnes.central))} t", ends if tonnes.low != tonnes.high else ""
+    ends = words.label("from_to", low=words.number(tonnes.low), high=words.number(tonnes.high))
+    yield words.label("co2e"), f"{words.number(tonnes.central)} t", ends if tonnes.low != tonnes.high else ""
 
 
 def _table(section: Section, words: Words) -> str:

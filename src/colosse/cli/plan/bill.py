@@ -187,8 +187,7 @@ def _show(bill: Bill, words: Words, remarks: str) -> None:
 
 
 def _cells(line: Line, words: Words, *, wide: bool) -> list[str]:
-    whole = line.quantity == round(line.quantity) or line.quantity >= 1000
-    quantity = words.number(round(line.quantity) if whole else round(line.quantity, 2))
+    quantity = words.number(line.quantity)
     item = line.item(words)
     if wide and (remark := line.remark(words)):
         item += f"\n[dim]{remark}[/dim]"
