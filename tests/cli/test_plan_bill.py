@@ -34,9 +34,8 @@ def test_files(colosse: Colosse, tmp_path: Path) -> None:
     assert all(path.stat().st_size > 200 for path in names.values())
 
 
-def test_nothing_is_cut_on_a_narrow_terminal(colosse: Colosse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    done = colosse("plan", "bill", "llama3-405b", "--language", "fr")
+def test_nothing_is_cut_on_a_narrow_terminal(colosse: Colosse) -> None:
+    done = colosse("plan", "bill", "llama3-405b", "--language", "fr", COLUMNS="80")
     assert "…" not in done.stdout
     assert "heures-GPU" in done.stdout
     assert "d’après la fiche du modèle" in " ".join(done.stdout.split())

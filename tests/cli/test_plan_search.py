@@ -61,6 +61,16 @@ def test_gpus_that_a_recipe_does_not_use_share_its_weights(colosse: Run) -> None
     assert (found["gpus"], found["layout"]["dp_shard"]) == (512, 128)
 
 
+def test_a_timeline_fits_the_terminal_and_shows_both_ends(colosse: Run) -> None:
+    run = ("plan", "estimate", "--model", "llama3-8b", "--gpus", 16, "layout.pp=4", "--batch", "4M", "--explain")
+    _, _, strips = colosse(*run, COLUMNS="80").stdout.partition("pipeline: ")
+    caption, *places = strips.splitlines()
+    assert "the first and the last" in caption
+    assert all(len(line) <= 80 for line in places)
+    assert [line.split()[1][0] for line in places] == ["▒", "·", "·", "·"]
+    assert {line[-1] for line in places[1:]} == {"·"}  # the first place is done last
+
+
 def test_a_batch_that_nobody_asked_for_divides(colosse: Run) -> None:
     long = ("--model", "llama3-8b", "--gpus", 64, "--seq-len", 32768)
     found = json.loads(colosse("plan", "estimate", *long, "layout.micro_batch_size=3", "--json").stdout)

@@ -454,10 +454,10 @@ def _advice(
             f"that is kept, every {duration(regime.interval_s)} it is {share(ettr)}"
         ]
     if not regime.replica_nodes and regime.repair_load:
-        at = [f"{percent} % {share(variations[f'spares {percent} %'])}" for percent in (0, 1, 2, 4)]
+        at = [f"{share(variations[f'spares {percent} %'])} with {percent} %" for percent in (0, 1, 2, 4)]
         said.append(
             f"keep {regime.spares} spare nodes ({share(regime.spares / regime.nodes)} of {regime.nodes}), "
-            f"{regime.repair_load:.2g} are in repair on average; effective with spares of {', '.join(at)}"
+            f"{regime.repair_load:.2g} are in repair on average; effective time {', '.join(at)}"
         )
     if "synchronous writes" in variations:
         saved = 100 * (ettr - variations["synchronous writes"])

@@ -15,7 +15,9 @@ PLACES = 16
 """Pipeline places that have a line; of more every second, third ..."""
 LETTERS = {"forward": "▒", "backward": "█", "input": "▓", "weight": "░"}
 STRIP = 96
-"""Columns of the timeline."""
+"""Columns of the timeline, where the terminal has them."""
+LEAST = 6
+"""Columns of a component's gigabytes."""
 
 
 def headline(one: Estimate) -> list[tuple[str, str]]:
@@ -53,8 +55,6 @@ def explained(one: Estimate, tasks: Sequence[Task]) -> Iterator[str]:
     yield from _memory(one)
     if tasks:
         yield ""
-        kinds = [kind for kind in LETTERS if any(task.kind == kind for task in tasks)]
-        yield f"pipeline: {', '.join(f'{LETTERS[kind]} {kind}' for kind in kinds)}"
         yield from _strips(one, tasks)
 
 
@@ -75,11 +75,13 @@ def _memory(one: Estimate) -> Iterator[str]:
 
     have = one.job.cluster.gpu.memory_gb * 1e9
     shown = [name for name in COMPONENTS if max(getattr(stage, name) for stage in one.memory) > 0.001 * have]
-    yield f"  {'place':<7}{'GB':>7}  " + "  ".join(f"{name:>11}" for name in shown)
+    names = " ".join(f"{name:>{LEAST}}" for name in shown)
+    barred = len(names) + 16 + BAR // 2 < _columns()
+    yield f"  {'place':<5}{'GB':>6} {names}"
     for stage in _thinned(one.memory):
-        parts = "  ".join(f"{getattr(stage, name) / 1e9:>11.2f}" for name in shown)
-        bar = "█" * round(BAR / 2 * stage.total / have)
-        yield f"  {stage.place:<7}{stage.total / 1e9:>7.1f}  {parts}  {bar:<{BAR // 2}}│"
+        parts = " ".join(f"{getattr(stage, name) / 1e9:>{max(LEAST, len(name))}.2f}" for name in shown)
+        bar = f"  {'█' * round(BAR / 2 * stage.total / have):<{BAR // 2}}│" if barred else ""
+        yield f"  {stage.place:<5}{stage.total / 1e9:>6.1f} {parts}{bar}"
 
 
 def _thinned(rows: Sequence[Row]) -> list[Row]:
@@ -88,22 +90,40 @@ def _thinned(rows: Sequence[Row]) -> list[Row]:
 
 
 def _strips(one: Estimate, tasks: Sequence[Task]) -> Iterator[str]:
-    """One line a place; each column shows what most of its time is spent on."""
+    """One line a place; each column shows what most of its time is spent on. Of many passes the first and the last."""
+    from colosse.core.chart import write
+
     end = max(task.end for task in tasks)
-    width = end / STRIP
-    spent: dict[int, list[dict[str, float]]] = {
-        place: [{} for _ in range(STRIP)] for place in _thinned(range(one.job.layout.pp))
-    }
+    pp = one.job.layout.pp
+    strip = max(8, min(STRIP, _columns() - 6))
+    shown = strip / 2 / (len(tasks) / pp)  # share of a place's passes that have two columns each
+    part = end if shown >= 1 else end * shown / 2
+    spans = [(0.0, part)] if shown >= 1 else [(0.0, part), (end - part, end)]
+    kinds = [kind for kind in LETTERS if any(task.kind == kind for task in tasks)]
+    whole = "" if shown >= 1 else f"; the first and the last {write(part, 'seconds')} of {write(end, 'seconds')}"
+    yield f"pipeline: {', '.join(f'{LETTERS[kind]} {kind}' for kind in kinds)}{whole}".replace("\u202f", " ")
+    for place in _thinned(range(pp)):
+        mine = [task for task in tasks if task.place == place]
+        columns = (strip + 1) // len(spans) - 1 if len(spans) > 1 else strip
+        yield f"  {place:<4}{'…'.join(_strip(mine, low, (high - low) / columns, columns) for low, high in spans)}"
+
+
+def _strip(tasks: Sequence[Task], begin: float, width: float, columns: int) -> str:
+    """A stretch of a place's step in letters, each `width` seconds."""
+    spent: list[dict[str, float]] = [{} for _ in range(columns)]
     for task in tasks:
-        if task.place not in spent:
-            continue
-        columns = spent[task.place]
-        for column in range(int(task.start / width), min(STRIP - 1, int(task.end / width)) + 1):
-            overlap = min(task.end, (column + 1) * width) - max(task.start, column * width)
-            columns[column][task.kind] = columns[column].get(task.kind, 0.0) + max(overlap, 0.0)
-    for place, columns in spent.items():
-        text = "".join(_letter(column, width) for column in columns)
-        yield f"  {place:<4}{text}"
+        first, last = int((task.start - begin) // width), int((task.end - begin) // width)
+        for column in range(max(first, 0), min(last, columns - 1) + 1):
+            at = begin + column * width
+            overlap = min(task.end, at + width) - max(task.start, at)
+            spent[column][task.kind] = spent[column].get(task.kind, 0.0) + max(overlap, 0.0)
+    return "".join(_letter(column, width) for column in spent)
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def _letter(column: dict[str, float], width: float) -> str:
