@@ -34,12 +34,12 @@ $(BIN)/python:
 
 $(VENV)/.start: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Colosse into $(VENV) ..."
-	@$(PIP) --editable '.[llama,fast,plan]'
+	@$(PIP) --editable '.[llama,fast,plan,skills]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Colosse and what its tests need into $(VENV) ..."
-	@$(PIP) --editable '.[llama,fast,plan,postgres,train,hub,datatrove,float8,test]'
+	@$(PIP) --editable '.[llama,fast,plan,skills,postgres,train,hub,datatrove,float8,test]'
 	@touch $@ $(VENV)/.start
 
 # Every version that the tests passed with, after trying new ones.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.scripted", "tests.fixtures.weights", "tests.fixtures.web"]
+pytest_plugins = ["tests.fixtures.scripted", "tests.fixtures.database", "tests.fixtures.weights", "tests.fixtures.web"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background by a shell: what the tests start would inherit that Ctrl-C does nothing.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from colosse.assistant.chat import MESSAGE_OVERHEAD, count_tokens, fit, messages_for, text_of
+from colosse.assistant.chat import MESSAGE_OVERHEAD, ChatPrompts, count_tokens, fit, messages_for, text_of
 from colosse.assistant.prompts import prompts
 from colosse.engines.schema import ChatMessage
 
@@ -64,7 +64,7 @@ def test_messages_for_leaves_room_for_the_answer() -> None:
     assert 4096 * 0.5 < used <= 4096 - 1024
     assert text_of(kept[0]) == "be brief"
     assert messages_for(history, "", None) == (
-        [ChatMessage(role="system", content=prompts("en").chat.system), *history],
+        [ChatMessage(role="system", content=prompts(ChatPrompts, "chat", "en").system), *history],
         0,
     )
 
@@ -96,4 +96,4 @@ def test_count_tokens_of_spaces() -> None:
 )  # fmt: skip
 def test_the_assistant_introduces_itself_in_the_language_of_the_conversation(first: str, language: Any) -> None:
     history = [ChatMessage(role="user", content=text) for text in (first, "ok", "The one that is in the house")]
-    assert text_of(messages_for(history).messages[0]) == prompts(language).chat.system
+    assert text_of(messages_for(history).messages[0]) == prompts(ChatPrompts, "chat", language).system

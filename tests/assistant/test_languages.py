@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colosse.assistant.languages import guess_language, is_in, name_of, parse_language, prompt_language
-from colosse.assistant.prompts import LANGUAGES, prompts
+from colosse.assistant.prompts import LANGUAGES, language_names
 from colosse.core.errors import UserError
 
 SAMPLES = {
@@ -59,7 +59,7 @@ def test_parse(name: str, code: str) -> None:
 
 def test_every_name_leads_back_to_its_code() -> None:
     for language in LANGUAGES:
-        for code in prompts(language).languages:
+        for code in language_names(language):
             assert parse_language(name_of(code, language)) == code
 
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pwd
-import secrets
-import shutil
 import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +18,7 @@ from fastapi import FastAPI
 from colosse.core.settings import Settings, load_settings
 from colosse.engines.schema import ChatRequest, Delta, ModelInfo, Usage
 from colosse.server.app import create_app
-from colosse.server.store import keys, open_store
+from colosse.store import keys, open_store
 
 Answer = Callable[[ChatRequest], AsyncIterator[Delta]]
 
@@ -154,83 +148,3 @@ async def eventually(check: Callable[[], Any], timeout: float = 30) -> None:
     while not check():
         assert time.monotonic() < deadline, "it did not happen"
         await asyncio.sleep(0.01)
-
-
-# -- databases --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'colosse.db'}"
-    url: str = request.getfixturevalue("postgres_url")
-    return url.replace("postgresql://", "postgresql+asyncpg://")
-
-
-@pytest.fixture
-def postgres_url(postgres_cluster: Path) -> str:
-    """An empty PostgreSQL database."""
-    name = f"test_{secrets.token_hex(6)}"
-    _postgres(postgres_cluster, "psql", "-h", str(postgres_cluster), "-d", "postgres", "-c", f"CREATE DATABASE {name}")
-    return f"postgresql://colosse@/{name}?host={postgres_cluster}"
-
-
-@pytest.fixture(scope="session")
-def postgres_cluster() -> Iterator[Path]:
-    """A PostgreSQL server of our own on a Unix socket in the folder that is given."""
-    if _postgres_bin() is None:
-        message = "PostgreSQL is not installed (Debian and Ubuntu: apt install postgresql)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    folder = Path(tempfile.mkdtemp(prefix="colosse-pg-"))
-    user = _postgres_user()
-    if user:
-        shutil.chown(folder, user)
-    try:
-        _postgres(
-            folder, "initdb", "-D", str(folder / "data"), "-U", "colosse", "-A", "trust", "--no-sync", "-E", "UTF8"
-        )
-        options = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
-        flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        command = [str(_postgres_bin() / "postgres"), "-D", str(folder / "data"), *flags]
-        with (folder.parent / f"{folder.name}.log").open("wb") as log:
-            server = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **({"user": user} if user else {}))
-        try:
-            for _ in range(600):
-                if _postgres(folder, "pg_isready", "-h", str(folder), check=False) == 0:
-                    break
-                assert server.poll() is None, Path(log.name).read_text()
-                time.sleep(0.05)
-            yield folder
-        finally:
-            server.send_signal(3)  # SIGQUIT: at once
-            server.wait(30)
-            Path(log.name).unlink()
-    finally:
-        shutil.rmtree(folder)
-
-
-def _postgres_bin() -> Path | None:
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).resolve().parent
-    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
-
-def _postgres_user() -> str:
-    """PostgreSQL refuses to run as root: somebody else then."""
-    if os.geteuid() != 0:
-        return ""
-    return next(name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()})
-
-
-def _postgres(folder: Path, program: str, *arguments: str, check: bool = True) -> int:
-    user = _postgres_user()
-    command = [str(_postgres_bin() / program), *arguments]
-    if program == "psql":
-        command[1:1] = ["-U", "colosse", "-q"]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, **({"user": user} if user else {}))
-    assert not check or done.returncode == 0, done.stderr
-    return done.returncode

@@ -8,7 +8,7 @@ from colosse.core.errors import AuthenticationError
 from colosse.core.settings import Settings
 from colosse.server.app import create_app
 from colosse.server.auth import COOKIE, is_loopback
-from colosse.server.store import keys
+from colosse.store import keys
 from tests.server.conftest import FakeClient, eventually, make_key, running
 
 FORMS = [

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from colosse.core.settings import Settings
 from colosse.server.app import create_app
-from colosse.server.store.tables import Response as StoredResponse
+from colosse.store.tables import Response as StoredResponse
 from tests.server.conftest import FakeClient, make_key
 
 

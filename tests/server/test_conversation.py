@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from colosse.server.conversation import as_history, title_of
-from colosse.server.store.tables import Message
+from colosse.store.tables import Message
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ async def test_what_a_killed_server_left_running_is_interrupted_at_the_next_star
     settings: Settings, client: FakeClient
 ) -> None:
     from colosse.server.app import create_app
-    from colosse.server.store import open_store
+    from colosse.store import open_store
 
     client.answer = client.until_told
     async with running(create_app(settings, client)) as http:

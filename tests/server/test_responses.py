@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from colosse.core.settings import Settings
 from colosse.server.openai.responses.events import Recorder
 from colosse.server.openai.responses.routes import Background
-from colosse.server.store import keys, open_store
+from colosse.store import keys, open_store
 from tests.fixtures.scripted import Scripted
 from tests.server.live import Live, serve
 

@@ -10,9 +10,9 @@ from colosse.core.errors import UnavailableError
 from colosse.server import saver as saver_module
 from colosse.server.events import Clock, EventLog
 from colosse.server.saver import Ending, Saver
-from colosse.server.store import Store, get_owned, open_store
-from colosse.server.store import keys as key_queries
-from colosse.server.store.tables import Message, Run, Thread, now
+from colosse.store import Store, get_owned, open_store
+from colosse.store import keys as key_queries
+from colosse.store.tables import Message, Run, Thread, now
 from tests.server.conftest import eventually
 
 

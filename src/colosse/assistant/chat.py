@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from colosse.assistant.languages import guess_language, prompt_language
-from colosse.assistant.prompts import prompts
+from colosse.assistant.prompts import SkillPrompts, prompts
 from colosse.engines.schema import ChatMessage
 
 MESSAGE_OVERHEAD = 8
@@ -38,6 +38,12 @@ def count_tokens(text: str) -> int:
             wide = sum(not c.isascii() for c in piece)
             total += 1 + (len(piece) - wide) // 6 + (wide + 1) // 2
     return total
+
+
+class ChatPrompts(SkillPrompts):
+    """`system`: who the assistant is."""
+
+    system: str
 
 
 class Fitted(NamedTuple):
@@ -101,7 +107,7 @@ def messages_for(
 def own_instructions(history: Sequence[ChatMessage]) -> str:
     """Who the assistant is, in the language that the conversation began in."""
     first = next((text_of(message) for message in history if message.role == "user"), "")
-    return prompts(prompt_language(guess_language(first))).chat.system
+    return prompts(ChatPrompts, "chat", prompt_language(guess_language(first))).system
 
 
 def text_of(message: ChatMessage) -> str:

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.checks import not_empty
-from colosse.assistant.prompts import Language, prompts
+from colosse.assistant.prompts import Language, SkillPrompts
 from colosse.assistant.skill import Check, Judged, Listener, Result, Work
 from colosse.core.errors import TooLargeError, UserError
 from colosse.engines.client import Client
@@ -102,6 +102,17 @@ def check_syntax(code: str, language: str) -> list[Check]:
     return [Check(name="syntax", passed=True)]
 
 
+class CodePrompts(SkillPrompts):
+    """One request a verb; `error` shows what went wrong when it is known."""
+
+    system: str
+    write: str
+    fix: str
+    error: str
+    optimize: str
+    retry: str
+
+
 async def write(
     client: Client,
     task: str,
@@ -126,8 +137,8 @@ async def write(
     """
     if not task.strip():
         raise UserError("there is nothing to write: the task is empty", code="empty_input")
-    work = Work(client, await client.ensure(model), prompts(prompt_language), listener)
-    request = work.texts.code.write.format(language=LANGUAGES[language][0], task=task.strip())
+    work = await Work.start(client, model, CodePrompts, "code", prompt_language, listener)
+    request = work.texts.write.format(language=LANGUAGES[language][0], task=task.strip())
     return await _code(work, request, language, "", WRITE_TOKENS)
 
 
@@ -156,8 +167,8 @@ async def fix(
         UserError: an empty file.
         TooLargeError: a file that the model cannot read and write again whole.
     """
-    work = Work(client, await client.ensure(model), prompts(prompt_language), listener)
-    texts = work.texts.code
+    work = await Work.start(client, model, CodePrompts, "code", prompt_language, listener)
+    texts = work.texts
     log = texts.error.format(log=_tail(error)) if error.strip() else ""
     request = texts.fix.format(language=_title(language), fence=language, code=code.rstrip("\n"), error=log)
     return await _code(work, request, language, code, 0)
@@ -173,18 +184,18 @@ async def optimize(
     listener: Listener | None = None,
 ) -> Result:
     """Make a file faster; arguments and errors as for `fix`. How much faster, if at all, is not measured here."""
-    work = Work(client, await client.ensure(model), prompts(prompt_language), listener)
-    request = work.texts.code.optimize.format(language=_title(language), fence=language, code=code.rstrip("\n"))
+    work = await Work.start(client, model, CodePrompts, "code", prompt_language, listener)
+    request = work.texts.optimize.format(language=_title(language), fence=language, code=code.rstrip("\n"))
     return await _code(work, request, language, code, 0)
 
 
-async def _code(work: Work, request: str, language: str, source: str, limit: int) -> Result:
+async def _code(work: Work[CodePrompts], request: str, language: str, source: str, limit: int) -> Result:
     """One request for code; `source` is the file that it is made from, whose names must stay."""
     if not limit:
         if not source.strip():
             raise UserError("there is no code: the file is empty", code="empty_input")
         limit = int(count_tokens(source) * 1.2) + 300
-    room = work.max_model_len - count_tokens(request) - count_tokens(work.texts.code.system) - 50
+    room = work.max_model_len - count_tokens(request) - count_tokens(work.texts.system) - 50
     if room < min(limit, 256) or (source and room < limit):
         fits = (work.max_model_len - 700) // 2
         raise TooLargeError(
@@ -206,9 +217,7 @@ async def _code(work: Work, request: str, language: str, source: str, limit: int
             ]
         return Judged(written, checks)
 
-    judged = await work.attempt(
-        work.texts.code.system, request, work.texts.code.retry, judge, max_tokens=min(limit, room)
-    )
+    judged = await work.attempt(work.texts.system, request, work.texts.retry, judge, max_tokens=min(limit, room))
     return work.result(extract(judged.answer)[0], judged.checks, notes[judged.answer])
 
 

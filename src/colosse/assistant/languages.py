@@ -6,7 +6,7 @@ import re
 import unicodedata
 from difflib import get_close_matches
 
-from colosse.assistant.prompts import LANGUAGES, Language, prompts
+from colosse.assistant.prompts import LANGUAGES, Language, language_names
 from colosse.core.errors import UserError
 
 _SCRIPTS = {
@@ -54,20 +54,20 @@ def parse_language(name: str) -> str:
     """
     known = dict(_OWN_NAMES)
     for language in LANGUAGES:
-        for code, word in prompts(language).languages.items():
+        for code, word in language_names(language).items():
             known |= {code: code, _plain(word): code}
     wanted = _plain(name.strip())
     found = known.get(wanted) or known.get(re.split(r"[-_]", wanted)[0] if len(wanted) <= 6 else "")
     if found is None:
         close = get_close_matches(wanted, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "codes: " + ", ".join(prompts("en").languages)
+        hint = f"did you mean {close[0]!r}?" if close else "codes: " + ", ".join(language_names("en"))
         raise UserError(f"unknown language {name!r}", hint=hint, code="unknown_language")
     return found
 
 
 def name_of(code: str, language: Language = "en") -> str:
     """What a language is called in English or French."""
-    return prompts(language).languages[code]
+    return language_names(language)[code]
 
 
 def prompt_language(code: str) -> Language:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from colosse.assistant.prompts import Prompts
+from colosse.assistant.prompts import Language, Texts, prompts
 from colosse.engines.client import Client
 from colosse.engines.schema import ChatMessage, ChatRequest, ModelInfo, Usage
 
 ASSUMED_MODEL_LEN = 4096
 """Context in tokens of a model that does not say."""
+SMALL_PARAMETERS = 4e9
+"""A model with fewer is asked with the short prompts."""
+PARALLEL = 4
+"""Requests of one skill that are in flight together."""
 
 
 class Check(BaseModel):
@@ -32,11 +38,12 @@ class Check(BaseModel):
 
 
 class Result(BaseModel):
-    """What a skill hands back.
+    """What a skill hands back; each skill's own result is a subclass with more fields.
 
     Attributes:
         answer: the text, ready to be used.
-        verified: whether the answer was shown to be right by running it; checks of form alone never set it.
+        verified: whether every check that the skill promises was made and passed: code was run and did what its tests
+            ask, each sentence rests on a passage that was fetched. What was not checked is never verified.
         checks: what was looked at, with what was found.
         usage: tokens of all requests together.
         seconds: time of all requests together.
@@ -61,13 +68,19 @@ class Result(BaseModel):
 
 
 class Listener:
-    """Hears how a skill gets on; this one stays silent."""
+    """Hears how a skill gets on; this one stays silent. The command line shows it, the server streams it."""
+
+    def step(self, text: str) -> None:
+        """What is being done now, in a few words: `running the tests of candidate 2`."""
 
     def parts(self, done: int, total: int) -> None:
         """`done` of `total` pieces of the text are finished."""
 
     def text(self, piece: str) -> None:
         """The model wrote this; it may still be thrown away."""
+
+    def partial(self, part: BaseModel) -> None:
+        """A part of the result that stays as it is: a translated segment, a source that was found."""
 
 
 class Generated(NamedTuple):
@@ -121,38 +134,89 @@ class Judged(NamedTuple):
     checks: list[Check]
 
 
-class Work:
+class Work(Generic[Texts]):
     """One call of a skill: the model it uses, and what it has cost so far.
 
     Args:
         client: whom to ask.
         model: the model, made ready.
         texts: the prompts in the language that they are asked in.
+        language: that language.
         listener: hears how it gets on.
     """
 
-    def __init__(self, client: Client, model: ModelInfo, texts: Prompts, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        model: ModelInfo,
+        texts: Texts,
+        language: Language = "en",
+        listener: Listener | None = None,
+    ) -> None:
         self.client = client
         self.model = model
         self.texts = texts
+        self.language = language
         self.listener = listener or Listener()
         self.usage = Usage()
         self._start = time.perf_counter()
+
+    @classmethod
+    async def start(
+        cls,
+        client: Client,
+        model: str,
+        shape: type[Texts],
+        skill: str,
+        language: Language = "en",
+        listener: Listener | None = None,
+    ) -> Work[Texts]:
+        """Make the model ready and take the prompts that fit it.
+
+        Args:
+            client: whom to ask.
+            model: its name; empty: the default.
+            shape: the class of the skill's prompts.
+            skill: name of their files.
+            language: to ask in.
+            listener: hears how it gets on.
+        """
+        info = await client.ensure(model)
+        small = 0 < parameters_of(info.id) < SMALL_PARAMETERS
+        return cls(client, info, prompts(shape, skill, language, small=small), language, listener)
 
     @property
     def max_model_len(self) -> int:
         """Tokens of prompt and answer together."""
         return self.model.max_model_len or ASSUMED_MODEL_LEN
 
-    async def ask(self, messages: Sequence[ChatMessage], max_tokens: int) -> Generated:
-        """One greedy answer, counted."""
+    async def ask(
+        self,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        **params: Any,
+    ) -> Generated:
+        """One answer, counted; greedy unless told otherwise.
+
+        Args:
+            messages: the conversation.
+            max_tokens: the answer's limit.
+            temperature: above 0 for candidates that differ.
+            seed: makes a sampled answer repeatable.
+            **params: further fields of the request (`response_format`, `stop`, ...); None is left out.
+        """
+        given = {name: value for name, value in {"seed": seed, **params}.items() if value is not None}
         done = await generate(
             self.client,
             messages,
             on_text=self.listener.text,
             model=self.model.id,
-            temperature=0.0,
+            temperature=temperature,
             max_tokens=max_tokens,
+            **given,
         )
         self.usage = Usage(
             prompt_tokens=self.usage.prompt_tokens + done.usage.prompt_tokens,
@@ -194,14 +258,48 @@ class Work:
             answer, [Check(name="complete", passed=whole, detail="" if whole else f"{max_tokens} tokens"), *checks]
         )
 
+    def cost(self) -> dict[str, Any]:
+        """The fields of a result that say who answered and what it took."""
+        return {
+            "usage": self.usage,
+            "seconds": round(time.perf_counter() - self._start, 3),
+            "model": self.model.id,
+            "prompt_version": self.texts.version,
+        }
+
     def result(self, answer: str, checks: Sequence[Check], note: str = "") -> Result:
-        """The result of the whole call."""
-        return Result(
-            answer=answer,
-            checks=list(checks),
-            usage=self.usage,
-            seconds=round(time.perf_counter() - self._start, 3),
-            model=self.model.id,
-            prompt_version=self.texts.version,
-            note=note,
-        )
+        """The result of the whole call, for skills without more fields."""
+        return Result(answer=answer, checks=list(checks), note=note, **self.cost())
+
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+
+
+async def in_parallel(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[Done]], limit: int = PARALLEL
+) -> AsyncIterator[tuple[int, Done]]:
+    """(index, what `work` made of the item) as they are finished, at most `limit` at a time; leaving cancels the rest.
+
+    Engines answer several requests together in less time than one after the other.
+    """
+    places = asyncio.Semaphore(limit)
+
+    async def one(index: int, item: Item) -> tuple[int, Done]:
+        async with places:
+            return index, await work(item)
+
+    tasks = [asyncio.create_task(one(index, item)) for index, item in enumerate(items)]
+    try:
+        for finished in asyncio.as_completed(tasks):
+            yield await finished
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def parameters_of(model: str) -> float:
+    """How many parameters a model has by its name (`qwen2.5-coder-1.5b`, `smollm2-135m`); 0 when it does not say."""
+    found = re.findall(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", model.lower())
+    return float(found[0][0]) * {"b": 1e9, "m": 1e6}[found[0][1]] if found else 0.0

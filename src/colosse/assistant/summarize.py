@@ -6,9 +6,9 @@ from typing import Literal
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.checks import in_language, no_new_numbers, not_empty, with_numbers_mended
-from colosse.assistant.languages import guess_language, prompt_language
+from colosse.assistant.languages import guess_language, name_of, prompt_language
 from colosse.assistant.pieces import split
-from colosse.assistant.prompts import prompts
+from colosse.assistant.prompts import SkillPrompts
 from colosse.assistant.skill import Check, Judged, Listener, Result, Work
 from colosse.core.errors import UserError
 from colosse.engines.client import Client
@@ -21,6 +21,19 @@ NOTE_TOKENS = 300
 """Limit of the notes of one part."""
 MARGIN = 200
 """Tokens kept for the prompt around a text and for the estimate's error on short texts."""
+
+
+class SummarizePrompts(SkillPrompts):
+    """`short`, `medium`, `long` say how long; `part` asks for one piece of a long text, `merge` joins the pieces."""
+
+    system: str
+    short: str
+    medium: str
+    long: str
+    user: str
+    part: str
+    merge: str
+    retry: str
 
 
 async def summarize(
@@ -51,9 +64,9 @@ async def summarize(
     if not text.strip():
         raise UserError("there is nothing to summarise: the text is empty", code="empty_input")
     language = language or guess_language(text) or "en"
-    work = Work(client, await client.ensure(model), prompts(prompt_language(language)), listener)
-    texts = work.texts.summarize
-    name = work.texts.languages[language]
+    work = await Work.start(client, model, SummarizePrompts, "summarize", prompt_language(language), listener)
+    texts = work.texts
+    name = name_of(language, work.language)
     answer_tokens = min(MAX_TOKENS[length], work.max_model_len // 4)
     # A retry carries the first answer too.
     room = max(int((work.max_model_len - 2 * answer_tokens - MARGIN) * 0.9), work.max_model_len // 4)
@@ -91,9 +104,9 @@ async def summarize(
     return work.result(judged.answer, judged.checks)
 
 
-async def _notes(work: Work, part: str, index: int, count: int, language: str, room: int) -> str:
+async def _notes(work: Work[SummarizePrompts], part: str, index: int, count: int, language: str, room: int) -> str:
     """The main points of one part, in less than half its length, so that notes of notes come to an end."""
-    texts = work.texts.summarize
+    texts = work.texts
     limit = min(NOTE_TOKENS, room // 4)
     judged = await work.attempt(
         texts.system.format(language=language),

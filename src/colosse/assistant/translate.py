@@ -16,7 +16,7 @@ from colosse.assistant.checks import (
 )
 from colosse.assistant.languages import guess_language, name_of, prompt_language
 from colosse.assistant.pieces import split
-from colosse.assistant.prompts import prompts
+from colosse.assistant.prompts import SkillPrompts
 from colosse.assistant.skill import Check, Judged, Listener, Result, Work
 from colosse.core.errors import UserError
 from colosse.engines.client import Client
@@ -27,6 +27,14 @@ PIECE_TOKENS = 500
 _FENCED = re.compile(r"^(```|~~~)[^\n]*\n.*?^\1[^\n]*$\n?", re.MULTILINE | re.DOTALL)
 _LETTER = re.compile(r"[^\W\d_]")
 _INDENT = re.compile(r"\s*")
+
+
+class TranslatePrompts(SkillPrompts):
+    """`user` asks for one piece; `retry` follows an answer whose checks failed."""
+
+    system: str
+    user: str
+    retry: str
 
 
 async def translate(
@@ -56,7 +64,7 @@ async def translate(
     """
     if not text.strip():
         raise UserError("there is nothing to translate: the text is empty", code="empty_input")
-    work = Work(client, await client.ensure(model), prompts(prompt_language(to)), listener)
+    work = await Work.start(client, model, TranslatePrompts, "translate", prompt_language(to), listener)
     source = source or guess_language(text)
     pieces = _pieces(text, min(PIECE_TOKENS, work.max_model_len // 4))
     done: list[str] = []
@@ -84,11 +92,11 @@ def _pieces(text: str, limit: int) -> list[tuple[str, bool]]:
     return found
 
 
-async def _translate_piece(work: Work, piece: str, to: str) -> tuple[str, list[Check]]:
+async def _translate_piece(work: Work[TranslatePrompts], piece: str, to: str) -> tuple[str, list[Check]]:
     body = piece.strip()
     start = piece.index(body)
-    texts = work.texts.translate
-    language = work.texts.languages[to]
+    texts = work.texts
+    language = name_of(to, work.language)
 
     def judge(written: str) -> Judged:
         answer = with_numbers_mended(body, _laid_out(body, written))

@@ -25,7 +25,7 @@ def create(
     json: JsonFlag = False,
 ) -> None:
     """Make a key and print it, this once."""
-    from colosse.server.store import keys
+    from colosse.store import keys
 
     async def run() -> dict[str, Any]:
         async with _session() as session:
@@ -43,7 +43,7 @@ def create(
 @app.command("list")
 def list_keys(json: JsonFlag = False) -> None:
     """Show every key: its beginning, its owner, what it may do, when it was used."""
-    from colosse.server.store import keys
+    from colosse.store import keys
 
     async def run() -> list[dict[str, Any]]:
         async with _session() as session:
@@ -90,7 +90,7 @@ def revoke(
     key: Annotated[str, typer.Argument(help="Its id, its beginning or its name.")], json: JsonFlag = False
 ) -> None:
     """Make a key useless from now on; browsers that logged in with it are logged out."""
-    from colosse.server.store import keys
+    from colosse.store import keys
 
     async def run() -> dict[str, Any]:
         async with _session() as session:
@@ -108,7 +108,7 @@ def revoke(
 async def _session() -> AsyncIterator[AsyncSession]:
     """A transaction on the database of this installation."""
     from colosse.core.settings import load_settings
-    from colosse.server.store import keys, open_store
+    from colosse.store import keys, open_store
 
     async with open_store(load_settings().value.database_url) as store, store.write() as session:
         await keys.ensure_user(session, keys.LOCAL_USER)

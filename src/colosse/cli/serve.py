@@ -56,7 +56,7 @@ async def _prepare(settings: Settings) -> None:
     """Refuse an address that needs a key; then bring the model if it is missing, before anybody waits for it."""
     from colosse.engines.engines import Engines
     from colosse.server.auth import is_loopback, refuse_without_key
-    from colosse.server.store import open_store
+    from colosse.store import open_store
 
     if not is_loopback(settings.host):  # the server looks again, but gigabytes may lie between
         async with open_store(settings.database_url) as store, store.read() as session:

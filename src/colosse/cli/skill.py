@@ -55,7 +55,8 @@ def report(checks: list[Check]) -> None:
     """Say which checks failed."""
     for check in checks:
         if not check.passed:
-            note(f"warning: {_SAID[check.name].format(detail=check.detail)}")
+            said = _SAID.get(check.name, f"{check.name.replace('_', ' ')}: {{detail}}")
+            note(f"warning: {said.format(detail=check.detail)}")
 
 
 def leave(result: Result) -> None:

@@ -27,7 +27,7 @@ from colosse.server.openai import router as openai_router
 from colosse.server.pages import Pages
 from colosse.server.runs import Runs
 from colosse.server.services import Services, ServicesDep
-from colosse.server.store import keys, open_store, queries
+from colosse.store import keys, open_store, queries
 
 if TYPE_CHECKING:
     from colosse.engines.client import Client

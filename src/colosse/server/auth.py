@@ -22,8 +22,8 @@ from starlette.requests import HTTPConnection
 
 from colosse.core.errors import AuthenticationError, PermissionDeniedError
 from colosse.server.services import Services
-from colosse.server.store import keys
-from colosse.server.store.tables import now
+from colosse.store import keys
+from colosse.store.tables import now
 
 COOKIE = "colosse_session"
 USED_PRECISION = timedelta(minutes=1)

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from colosse.core.errors import ConflictError, NotFoundError, UserError
 from colosse.engines.schema import ChatMessage
 from colosse.server.api import schema
-from colosse.server.store import get_owned
-from colosse.server.store.queries import COMPLETE, RUNNING
-from colosse.server.store.tables import Message, Thread, new_id
+from colosse.store import get_owned
+from colosse.store.queries import COMPLETE, RUNNING
+from colosse.store.tables import Message, Thread, new_id
 
 TITLE_CHARS = 60
 

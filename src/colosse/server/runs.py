@@ -31,9 +31,9 @@ from colosse.server.errors import as_colosse_error
 from colosse.server.events import Clock, EventLog, encode_event
 from colosse.server.saver import Ending, Saver
 from colosse.server.services import Services
-from colosse.server.store import get_owned, queries
-from colosse.server.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, SERVER_STOPPED, STOPPED
-from colosse.server.store.tables import Message, Run, Thread, new_id, now
+from colosse.store import get_owned, queries
+from colosse.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, SERVER_STOPPED, STOPPED
+from colosse.store.tables import Message, Run, Thread, new_id, now
 
 log = structlog.get_logger(__name__)
 

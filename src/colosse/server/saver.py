@@ -17,8 +17,8 @@ from sqlalchemy import bindparam, update
 
 from colosse.core.errors import ColosseError
 from colosse.server.events import EventLog
-from colosse.server.store import Store, keys
-from colosse.server.store.tables import Message, Run
+from colosse.store import Store, keys
+from colosse.store.tables import Message, Run
 
 log = structlog.get_logger(__name__)
 

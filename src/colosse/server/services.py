@@ -11,13 +11,13 @@ from fastapi import Depends, Request
 
 from colosse.core.settings import Settings
 from colosse.server.metrics import Metrics
-from colosse.server.store.tables import now
+from colosse.store.tables import now
 
 if TYPE_CHECKING:
     from colosse.engines.client import Client
     from colosse.engines.engines import Engines
     from colosse.server.runs import Runs
-    from colosse.server.store import Store
+    from colosse.store import Store
 
 
 @dataclass

@@ -10,7 +10,7 @@ from colosse.server.api.schema import Limits, SessionIn, State, UserOut
 from colosse.server.auth import COOKIE, ReadPrincipal
 from colosse.server.errors import ERROR_RESPONSES
 from colosse.server.services import ServicesDep
-from colosse.server.store import keys
+from colosse.store import keys
 
 router = APIRouter(tags=["state"], responses=ERROR_RESPONSES)
 

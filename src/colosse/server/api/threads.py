@@ -11,8 +11,8 @@ from colosse.server.api import schema
 from colosse.server.auth import ChatPrincipal, ReadPrincipal
 from colosse.server.errors import ERROR_RESPONSES
 from colosse.server.services import ServicesDep
-from colosse.server.store import get_owned, queries
-from colosse.server.store.tables import Message, Thread, now
+from colosse.store import get_owned, queries
+from colosse.store.tables import Message, Thread, now
 
 router = APIRouter(prefix="/threads", tags=["threads"], responses=ERROR_RESPONSES)
 

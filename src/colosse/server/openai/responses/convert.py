@@ -11,7 +11,7 @@ from colosse.core.errors import UserError
 from colosse.server.errors import from_validation
 from colosse.server.openai.requests import ChatCompletionRequest
 from colosse.server.openai.responses.requests import ResponsesRequest, SchemaTextFormat
-from colosse.server.store.tables import new_id
+from colosse.store.tables import new_id
 
 Json = dict[str, Any]
 

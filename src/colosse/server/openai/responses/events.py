@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from colosse.core.errors import ColosseError
-from colosse.server.store.tables import new_id
+from colosse.store.tables import new_id
 
 Json = dict[str, Any]
 

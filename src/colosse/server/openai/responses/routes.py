@@ -25,7 +25,7 @@ from colosse.server.openai.responses.events import Recorder
 from colosse.server.openai.responses.requests import ResponsesRequest
 from colosse.server.openai.sse import EventStream, answer, encode
 from colosse.server.services import Services, ServicesDep
-from colosse.server.store.tables import new_id
+from colosse.store.tables import new_id
 
 Json = dict[str, Any]
 

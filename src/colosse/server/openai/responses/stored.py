@@ -8,8 +8,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from colosse.core.errors import NotFoundError, UserError
-from colosse.server.store import Store, get_owned
-from colosse.server.store.tables import Response
+from colosse.store import Store, get_owned
+from colosse.store.tables import Response
 
 Json = dict[str, Any]
 

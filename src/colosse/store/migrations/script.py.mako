@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from colosse.server.store import tables
+from colosse.store import tables
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

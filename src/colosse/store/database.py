@@ -22,8 +22,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from colosse.core.errors import ColosseError, UnavailableError, UserError
-from colosse.server.store.lock import AdvisoryLock, FileLock
-from colosse.server.store.migrate import HEAD, migrate, revision
+from colosse.store.lock import AdvisoryLock, FileLock
+from colosse.store.migrate import HEAD, migrate, revision
 
 _DISK_ERRORS = frozenset(
     {

@@ -14,7 +14,7 @@ from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from colosse.core.errors import NotFoundError, UserError, nearest
-from colosse.server.store.tables import ApiKey, LoginSession, User, new_id, now
+from colosse.store.tables import ApiKey, LoginSession, User, new_id, now
 
 LOCAL_USER = "local"
 SCOPES = ("read", "chat", "admin")

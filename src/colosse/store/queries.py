@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from colosse.core.errors import NotFoundError, UserError
-from colosse.server.store.tables import Message, Response, Run, Thread, now
+from colosse.store.tables import Message, Response, Run, Thread, now
 
 OwnedT = TypeVar("OwnedT", Thread, Message, Run, Response)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from colosse.server.store.tables import Id, Moment, Text
+from colosse.store.tables import Id, Moment, Text
 
 revision = "0001"
 down_revision = None

@@ -1,10 +1,10 @@
-"""Run by Alembic: migrate on the connection that `colosse.server.store.migrate` hands over."""
+"""Run by Alembic: migrate on the connection that `colosse.store.migrate` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from colosse.server.store.tables import Base
+from colosse.store.tables import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

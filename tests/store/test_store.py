@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event, select, text
 
 from colosse.core.errors import ColosseError, ConflictError, NotFoundError, UnavailableError, UserError
-from colosse.server.store import Store, get_owned, migrate, open_store, queries, tables
-from colosse.server.store import keys as key_queries
-from colosse.server.store.tables import Message, Run, Thread, User, new_id, now
+from colosse.store import Store, get_owned, migrate, open_store, queries, tables
+from colosse.store import keys as key_queries
+from colosse.store.tables import Message, Run, Thread, User, new_id, now
 
 
 async def add_thread(store: Store, owner: str = "local", **fields: object) -> Thread:
@@ -195,9 +195,9 @@ async def test_an_existing_file_is_copied_before_it_is_migrated(
     async with open_store(url) as store:
         thread = await add_thread(store, title="kept")
         # As if it came from an earlier version: Alembic finds nothing to do, since the revision is known.
-        monkeypatch.setattr(migrate, "HEAD", "0002")
-        await migrate.migrate(store.engine, "0001", store.name)
-    with sqlite3.connect(tmp_path / "colosse.db.before-0002") as copy:
+        monkeypatch.setattr(migrate, "HEAD", "9999")
+        await migrate.migrate(store.engine, "0002", store.name)
+    with sqlite3.connect(tmp_path / "colosse.db.before-9999") as copy:
         assert copy.execute("SELECT id, title FROM threads").fetchall() == [(thread.id, "kept")]
     copy.close()
 

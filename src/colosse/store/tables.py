@@ -15,7 +15,18 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy import Text as SqlText
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -201,3 +212,92 @@ class Response(Base):
     output: Mapped[list[Any]] = mapped_column(default=list)
     body: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class SkillRun(Base):
+    """One call of a skill over the API: what was asked, and the typed result when it is there."""
+
+    __tablename__ = "skill_runs"
+    __table_args__ = (UniqueConstraint("owner_id", "idempotency_key"), Index(None, "owner_id", "id"))
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("skill"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    skill: Mapped[str] = mapped_column(String(32))
+    input: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    error: Mapped[str] = mapped_column(default="")
+    error_code: Mapped[str] = mapped_column(String(64), default="")
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+
+class Document(Base):
+    """A document that somebody gave to be searched and cited; the same bytes are kept once for each owner."""
+
+    __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("owner_id", "sha256"), Index(None, "owner_id", "id"))
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=lambda: new_id("doc"))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str]
+    title: Mapped[str] = mapped_column(default="")
+    url: Mapped[str] = mapped_column(default="")
+    media_type: Mapped[str] = mapped_column(String(100))
+    language: Mapped[str] = mapped_column(String(16), default="")
+    sha256: Mapped[str] = mapped_column(String(64))
+    num_bytes: Mapped[int]
+    num_pages: Mapped[int | None]
+    num_passages: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Passage(Base):
+    """A span of a document: what is searched, and what a citation points at.
+
+    `folded` is `text` in lower case without accents; `embedding` is float32, little endian, of unit length, made by the
+    embedder named `embedder`.
+    """
+
+    __tablename__ = "passages"
+    __table_args__ = (Index(None, "document_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    page: Mapped[int | None]
+    section: Mapped[str] = mapped_column(default="")
+    text: Mapped[str]
+    folded: Mapped[str]
+    embedder: Mapped[str] = mapped_column(String(100), default="")
+    embedding: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class TranslatedSegment(Base):
+    """The translation memory: a segment whose checks passed. `key` is a hash of all that it hangs on."""
+
+    __tablename__ = "translated_segments"
+
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    source_language: Mapped[str] = mapped_column(String(16))
+    target_language: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str]
+    target: Mapped[str]
+    model: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Cached(Base):
+    """Something public that was fetched and may be used again until `expires_at`: a web page, a search's results."""
+
+    __tablename__ = "cached"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

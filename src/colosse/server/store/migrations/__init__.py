@@ -1,1 +1,0 @@
-"""Alembic: run by `colosse.server.store.migrate`."""
