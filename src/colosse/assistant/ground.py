@@ -1,0 +1,290 @@
+"""Whether a sentence rests on given passages: words, numbers, names, negations, and meaning across languages.
+
+No model is asked: word overlap (weighted by rarity) and sentence embeddings say how near a sentence is to a
+window of one to three sentences of a passage; numbers, names, negations and opposites must then agree. The weights and
+thresholds were fitted by `benchmarks/grounding.py`. Without the embeddings, words alone decide.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from colosse.assistant import embed, facts
+from colosse.assistant.languages import guess_language
+
+if TYPE_CHECKING:
+    from colosse.assistant.embed import Vectors
+
+THRESHOLD = 0.5
+"""A sentence with at least this score is supported."""
+_WINDOW = 3
+_MANY = 8
+"""With as many sentences of passages, rare words count more than common ones."""
+_ABBREVIATIONS_LIST = (
+    "dr mr mrs ms prof st jr sr vs etc e.g i.e cf al fig figs eq eqs sec ch no nos vol pp p ed eds dept univ inc ltd"
+    " co corp approx est u.s u.k a.m p.m ph.d m mm mme mlle mgr me art arts al. p.ex ex env av apr n° tél jan feb mar"
+    " aug sept oct nov dec janv févr juil déc"
+)
+_ABBREVIATIONS = frozenset(_ABBREVIATIONS_LIST.split())
+_END = re.compile(
+    r"[.!?…]+[\"'”’»)\]]*(?:[\u00a0\u202f ]»)?(?=\s)|[。！？]+[」』”]*"
+    r"|\n[^\S\n]*\n\s*|\n(?=\s*(?:[-*•–—#>|]|\d+[.)]\s))"
+)
+
+
+class Source(BaseModel):
+    """A passage that can be cited.
+
+    Attributes:
+        id: the number it is cited by.
+        text: the passage.
+        title: of the page or document it is from.
+        url: of that page; empty for a document.
+        page: in a document with pages, from 1.
+        section: the heading it stands under.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    text: str
+    title: str = ""
+    url: str = ""
+    page: int | None = None
+    section: str = ""
+
+
+class Support(BaseModel):
+    """How far a sentence rests on passages.
+
+    Attributes:
+        score: from 0 to 1.
+        sources: ids of the passages it rests on, best first; empty when none is near.
+        supported: whether the score reaches `THRESHOLD` and nothing is missing.
+        missing: what the sentence states and the passages do not: numbers, names, a word that they say the opposite of.
+    """
+
+    score: float
+    sources: list[int] = []
+    supported: bool = False
+    missing: list[str] = []
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, each with the space that follows it: they join to `text`.
+
+    English and French abbreviations, initials and decimals do not end one; a blank line, a bullet and ideographic
+    punctuation do.
+    """
+    found: list[str] = []
+    start = 0
+    for match in _END.finditer(text):
+        end = match.end()
+        while end < len(text) and text[end].isspace():
+            end += 1
+        if text[start:end].strip() and _ends(text, start, match, end):
+            found.append(text[start:end])
+            start = end
+    rest = text[start:]
+    if rest.strip() or not found:
+        return [*found, rest] if rest else found
+    return [*found[:-1], found[-1] + rest]
+
+
+def _ends(text: str, start: int, match: re.Match[str], end: int) -> bool:
+    """Whether a stop ends a sentence: not after an abbreviation or an initial, nor before a small letter."""
+    if match[0][0] != ".":
+        following = text[end : end + 1]
+        return match[0][0] not in "!?…" or not following.islower()
+    before = text[start : match.start()].rsplit(None, 1)[-1:] or [""]
+    word = before[0].lstrip("([\"'“«")
+    if match[0].startswith("..") or "\n" in text[match.end() : end].replace("\n", "", 1):
+        return "\n" in text[match.end() : end] or not text[end : end + 1].islower()
+    if word.lower() in _ABBREVIATIONS or re.fullmatch(r"(?:[^\W\d_]\.)+[^\W\d_]|[A-Z]", word):
+        return False
+    if word.isdigit() and not text[start : match.start()].strip()[: -len(word)].strip():
+        return False  # `1. First item`
+    return not text[end : end + 1].islower()
+
+
+class _Near(NamedTuple):
+    """How near a source comes: share of the words, similarity of meaning, and the piece where both are best."""
+
+    score: float
+    piece: int
+
+
+class _Passages:
+    """Sources made ready to be compared with many sentences."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+        self.pieces: list[str] = []
+        self.owner: list[int] = []
+        for index, source in enumerate(sources):
+            own = [piece for piece in sentences(source.text) if piece.strip()]
+            self.pieces += own
+            self.owner += [index] * len(own)
+        self.stems = [frozenset(facts.content(piece)) for piece in self.pieces]
+        self.postings: dict[str, list[int]] = {}
+        for index, stems in enumerate(self.stems):
+            for stem in stems:
+                self.postings.setdefault(stem, []).append(index)
+        self.language = guess_language(" ".join(self.pieces))
+
+    @cached_property
+    def numbers(self) -> list[list[facts.Number]]:
+        """Of each source."""
+        return [facts.stated(f"{source.title}\n{source.section}\n{source.text}") for source in self.sources]
+
+    @cached_property
+    def folded(self) -> list[str]:
+        """Each source's words and their stems, to look names up in."""
+        full = (f"{source.title} {source.section} {source.text}" for source in self.sources)
+        return [" " + " ".join(facts.words(text)) + " " for text in full]
+
+    @cached_property
+    def vectors(self) -> Vectors | None:
+        """Embeddings of the pieces; None without the model."""
+        return embed.encode(self.pieces) if embed.available() and self.pieces else None
+
+    def weight(self, stem: str) -> float:
+        """How much a word says: inverse document frequency over the pieces, when these are many."""
+        if len(self.pieces) < _MANY:
+            return 1.0
+        return math.log(1 + len(self.pieces) / (1 + len(self.postings.get(stem, ()))))
+
+    def covered(self, stems: Sequence[str]) -> list[float]:
+        """For the window that starts at each piece, the share of `stems` by weight that it contains."""
+        weights = [self.weight(stem) for stem in stems]
+        total = sum(weights) or 1.0
+        masks = [0] * len(self.pieces)
+        for bit, stem in enumerate(stems):
+            for index in self.postings.get(stem, ()):
+                masks[index] |= 1 << bit
+        shares: dict[int, float] = {0: 0.0}
+        found = []
+        for index, owner in enumerate(self.owner):
+            mask = 0
+            for at in range(index, min(index + _WINDOW, len(masks))):
+                mask |= masks[at] if self.owner[at] == owner else 0
+            if mask not in shares:
+                shares[mask] = sum(w for bit, w in enumerate(weights) if mask >> bit & 1) / total
+            found.append(shares[mask])
+        return found
+
+    def similar(self, sentence: str) -> list[float] | None:
+        """For each piece, the best similarity of the windows that start there; their vectors are means."""
+        if self.vectors is None:
+            return None
+        import numpy as np
+
+        query = embed.encode([sentence])[0]
+        vectors, owner = self.vectors, np.asarray(self.owner)
+        total = vectors.copy()
+        best = vectors @ query
+        for step in range(1, _WINDOW):
+            same = owner[step:] == owner[:-step]
+            total[: len(owner) - step][same] += vectors[step:][same]
+            norms = np.linalg.norm(total, axis=1)
+            best = np.maximum(best, total @ query / np.maximum(norms, 1e-6))
+        return [float(value) for value in best]
+
+
+@lru_cache(maxsize=16)
+def _prepared(sources: tuple[Source, ...]) -> _Passages:
+    return _Passages(sources)
+
+
+def support(sentence: str, sources: Sequence[Source]) -> Support:
+    """Whether `sentence` rests on `sources`, and on which.
+
+    Args:
+        sentence: one statement; marks of citations (`[2]`) in it are not read.
+        sources: the passages; asking again with the same ones is fast.
+    """
+    claim = re.sub(r"\s*\[\d+(?:\s*[,–-]\s*\d+)*\]", "", sentence).strip()
+    passages = _prepared(tuple(sources))
+    stems = list(dict.fromkeys(facts.content(claim)))
+    if not passages.pieces or not (stems or facts.numbers(claim)):
+        return Support(score=0.0)
+    language = guess_language(claim)
+    across = bool(language and passages.language and language != passages.language)
+    near = _near(passages, claim, stems, across)
+    order = sorted(near, key=lambda index: (-near[index].score, index))
+    chosen, missing = _facts(passages, claim, [i for i in order if near[i].score >= _FLOOR], across)
+    if not across and order:
+        missing += _contradiction(passages, claim, stems, near[order[0]])
+    score = near[order[0]].score
+    if missing:
+        score = min(score, THRESHOLD) * 0.8 ** len(missing)
+    ids = [passages.sources[index].id for index in chosen]
+    return Support(score=round(score, 4), sources=ids, supported=score >= THRESHOLD and not missing, missing=missing)
+
+
+_FLOOR = 0.35
+"""A passage below this score can not add the number that the best passage lacks."""
+_CLOSE = 0.85
+"""Passages with this share of the best score are cited beside it."""
+_MOST_CITED = 3
+_SAME = 0.5
+"""A sentence of a passage with this share of the words speaks of the same thing: their negations must agree."""
+
+
+def _near(passages: _Passages, claim: str, stems: Sequence[str], across: bool) -> dict[int, _Near]:
+    """How near each source comes."""
+    words = passages.covered(stems)
+    meaning = passages.similar(claim)
+    found: dict[int, _Near] = {}
+    for piece, owner in enumerate(passages.owner):
+        score = _score(words[piece], meaning[piece] if meaning else None, across)
+        if owner not in found or score > found[owner].score:
+            found[owner] = _Near(score, piece)
+    return found
+
+
+def _score(words: float, meaning: float | None, across: bool) -> float:
+    """From 0 to 1, by a logistic curve whose weights `benchmarks/grounding.py` fits."""
+    if meaning is None:
+        return min(1.0, words)
+    if across:
+        return max(0.0, meaning)
+    return max(0.0, 0.5 * words + 0.5 * meaning)
+
+
+def _facts(passages: _Passages, claim: str, order: Sequence[int], across: bool) -> tuple[list[int], list[str]]:
+    """The sources that together state the numbers and names of the claim, and what none of them does."""
+    wanted: list[tuple[str, set[int]]] = []
+    for number in facts.numbers(claim):
+        holders = {i for i in order if any(number.agrees(other) for other in passages.numbers[i])}
+        wanted.append((number.written, holders))
+    if not across:
+        for name in facts.names(claim):
+            folded = [f" {word}" for word in facts.words(name)]
+            wanted.append((name, {i for i in order if all(part in passages.folded[i] for part in folded)}))
+    chosen = list(order[:1])
+    for _, holders in wanted:
+        if holders and not holders & set(chosen):
+            chosen.append(next(i for i in order if i in holders))
+    return chosen[:_MOST_CITED], [written for written, holders in wanted if not holders]
+
+
+def _contradiction(passages: _Passages, claim: str, stems: Sequence[str], near: _Near) -> list[str]:
+    """The word that the nearest passage denies, or says the opposite of, where it otherwise says nearly the same."""
+    window = range(near.piece, min(near.piece + _WINDOW, len(passages.pieces)))
+    shared = {piece: len(passages.stems[piece].intersection(stems)) for piece in window}
+    piece = max(window, key=lambda piece: shared[piece])
+    if shared[piece] < _SAME * len(stems):
+        return []
+    said = passages.pieces[piece]
+    here, there = facts.denied(claim), facts.denied(said)
+    both = passages.stems[piece].intersection(stems)
+    turned = [w for w in facts.words(claim) if facts.stem(w) in both & (here ^ there)]
+    word = facts.opposed(claim, said) or (turned[0] if turned else "")
+    return [word] if word else []

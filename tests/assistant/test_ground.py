@@ -1,0 +1,90 @@
+"""Whether a sentence rests on passages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from colosse.assistant.ground import Source, sentences, support
+
+SHIP = Source(
+    id=1,
+    text="The ship Aurora was lost in the storm of 1974. Its crew of 23 sailors did not survive. "
+    "The wreck was found in March 2020 off Norway, at a depth of 1,200 metres.",
+)
+FIRM = Source(
+    id=2,
+    text="The firm sells shoes. Sales increased by 12 % in 2019, reaching 3.4 million euros. Paul Martin was director.",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Dr. Smith paid 3.5 kg, e.g. U.S. goods. He left! Why?", 3),
+        ("« Oui ? » dit-il. M. Dupont arrive à 10 h. Fin… et puis.", 3),
+        ("J. R. Tolkien wrote it. It sold.", 2),
+        ("# Title\n\nA line\nwrapped here.\n- one\n- two. Three", 5),
+        ("1. First thing. 2. Second thing.", 2),
+        ("今日は。明日は。", 2),
+        ("", 0),
+        ("  \n", 1),
+        ("no stop at all", 1),
+    ],
+)
+def test_sentences(text: str, parts: int) -> None:
+    found = sentences(text)
+    assert "".join(found) == text
+    assert len(found) == parts, found
+
+
+@given(st.text(alphabet=st.sampled_from(list("ab AB.!?…»«\n\t-#1,()[]\"'é。 "))) | st.text())
+def test_sentences_join_to_the_text(text: str) -> None:
+    assert "".join(sentences(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source"),
+    [
+        ("The Aurora sank in a 1974 storm.", 1),
+        ("The wreck was found in Norway in 2020 at 1200 m.", 1),
+        ("The crew did not survive.", 1),
+        ("Sales rose 12 percent in 2019 to 3,400,000 euros [2].", 2),
+        ("The director was Paul Martin.", 2),
+        ("Le navire Aurora a été perdu dans une tempête en 1974.", 1),
+    ],
+)
+def test_supported(sentence: str, source: int) -> None:
+    found = support(sentence, [SHIP, FIRM])
+    assert found.supported, found
+    assert found.sources == [source]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "missing"),
+    [
+        ("The Aurora sank in a 1975 storm.", ["1975"]),
+        ("The wreck was found at a depth of 1,200 km.", ["1,200"]),
+        ("The wreck was found in May 2020 off Norway.", ["may"]),
+        ("Sales decreased by 12% in 2019.", ["decreased"]),
+        ("The crew of sailors survived.", ["survived"]),
+        ("The director of the firm was Jean Dupont.", ["Jean Dupont"]),
+        ("Le navire Aurora a été perdu dans une tempête en 1976.", ["1976"]),
+        ("Bananas are yellow.", []),
+    ],
+)
+def test_unsupported(sentence: str, missing: list[str]) -> None:
+    found = support(sentence, [SHIP, FIRM])
+    assert not found.supported, found
+    assert found.missing == missing
+
+
+@settings(deadline=None)
+@given(st.text(max_size=80), st.lists(st.text(max_size=80), max_size=3))
+def test_any_text_is_judged(sentence: str, texts: list[str]) -> None:
+    sources = [Source(id=i, text=text) for i, text in enumerate(texts)]
+    found = support(sentence, sources)
+    assert 0 <= found.score <= 1
+    assert set(found.sources) <= {source.id for source in sources}
+    assert found == support(sentence, sources)
