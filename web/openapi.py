@@ -17,7 +17,7 @@ from colosse.server.api import schema
 from colosse.server.app import openapi
 
 PREFIX = "#/components/schemas/"
-EVENTS = (schema.Snapshot, schema.Delta, schema.Done)
+EVENTS = (schema.Snapshot, schema.Step, schema.Delta, schema.Done)
 
 
 def document() -> dict[str, Any]:

@@ -13,7 +13,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from colosse.core.settings import Settings
 from colosse.server.app import create_app
+from colosse.server.skills import SKILLS
 from colosse.store.tables import Response as StoredResponse
+from colosse.store.tables import SkillRun
 from tests.server.conftest import FakeClient, make_key
 
 
@@ -31,6 +33,7 @@ class Rule(NamedTuple):
     owned: bool = False
 
 
+NOWHERE = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0", "skill_run_id": "skill_0"}
 MESSAGES = [{"role": "user", "content": "x"}]
 RULES = {
     "GET /health": Rule(),
@@ -47,6 +50,12 @@ RULES = {
     "GET /api/runs/{run_id}/events": Rule("read", owned=True),
     "DELETE /api/runs/{run_id}": Rule("chat", owned=True),
     "DELETE /api/threads/{thread_id}": Rule("chat", owned=True),  # last: the others need it
+    "GET /api/skills": Rule("read"),
+    "GET /api/skills/runs": Rule("read"),
+    "GET /api/skills/runs/{skill_run_id}": Rule("read", owned=True),
+    "GET /api/skills/runs/{skill_run_id}/events": Rule("read", owned=True),
+    "DELETE /api/skills/runs/{skill_run_id}": Rule("chat", owned=True),
+    **{f"POST /api/skills/{name}/runs": Rule("chat", body={}) for name in SKILLS},
     "GET /v1/models": Rule("read"),
     "GET /v1/models/{model_id:path}": Rule("read"),
     "POST /v1/chat/completions": Rule("chat", body={"messages": MESSAGES}),
@@ -82,7 +91,6 @@ async def call(http: httpx2.AsyncClient, address: str, ids: dict[str, str], **he
 
 async def test_nobody_gets_in_without_a_key(public: tuple[httpx2.AsyncClient, FastAPI]) -> None:
     http, _ = public
-    ids = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0"}
     for address, rule in RULES.items():
         for headers in (
             {},
@@ -90,18 +98,17 @@ async def test_nobody_gets_in_without_a_key(public: tuple[httpx2.AsyncClient, Fa
             {"authorization": "Bearer none"},
             {"cookie": "colosse_session=x"},
         ):
-            response = await call(http, address, ids, **headers)
+            response = await call(http, address, NOWHERE, **headers)
             expected = (200, 401) if not rule.scope else (401,)  # logging in with a wrong key is 401 as well
             assert response.status_code in expected, (address, headers, response.text)
 
 
 async def test_a_key_does_not_reach_beyond_its_scope(public: tuple[httpx2.AsyncClient, FastAPI]) -> None:
     http, app = public
-    ids = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0"}
     key = await make_key(app, scope="read")
     for address, rule in RULES.items():
         if rule.scope == "chat":
-            response = await call(http, address, ids, **{"x-api-key": key})
+            response = await call(http, address, NOWHERE, **{"x-api-key": key})
             assert response.status_code == 403, (address, response.text)
 
 
@@ -114,18 +121,24 @@ async def test_what_is_somebody_elses_is_not_there(public: tuple[httpx2.AsyncCli
     owner = (await http.get("/api/state", headers=alice)).json()["user"]["id"]
     async with app.state.services.store.write() as session:
         stored = StoredResponse(owner_id=owner, model="fake", status="completed", input=[], body={"id": "x"})
-        session.add(stored)
-    ids = {"thread_id": thread, "run_id": started["run"]["id"], "response_id": stored.id}
-    nowhere = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0"}
+        skill = SkillRun(owner_id=owner, skill="translate", input={"text": "secret"}, status="complete")
+        session.add_all((stored, skill))
+    ids = {
+        "thread_id": thread,
+        "run_id": started["run"]["id"],
+        "response_id": stored.id,
+        "skill_run_id": skill.id,
+    }
     await http.get(f"/api/runs/{ids['run_id']}/events", headers=alice)
     before = (await http.get(f"/api/threads/{thread}", headers=alice)).json()
     owned = [address for address, rule in RULES.items() if rule.owned]
     for address in owned:
         theirs = await call(http, address, ids, **mallory)
-        nobodys = await call(http, address, nowhere, **mallory)
+        nobodys = await call(http, address, NOWHERE, **mallory)
         assert theirs.status_code == nobodys.status_code == 404, (address, theirs.text)
-        assert theirs.text.replace(_used(ids, address), "") == nobodys.text.replace(_used(nowhere, address), "")
-    assert (await http.get("/api/threads", headers=mallory)).json()["items"] == []
+        assert theirs.text.replace(_used(ids, address), "") == nobodys.text.replace(_used(NOWHERE, address), "")
+    for listing in ("/api/threads", "/api/skills/runs"):
+        assert (await http.get(listing, headers=mallory)).json()["items"] == []
     # By the ids of messages either.
     mine = (await http.post("/api/threads", json={}, headers=mallory)).json()["id"]
     for body in ({"content": "x", "parent_id": started["message"]["id"]}, {"parent_id": started["user_message"]["id"]}):

@@ -49,7 +49,7 @@ async def test_a_reader_gets_a_snapshot_then_deltas_then_the_end(clock: Clock) -
     log.add("Bon", "hm")
     log.add("jour")
     reader = log.read()
-    assert parse(await anext(reader)) == [(2, "snapshot", {"content": "Bonjour", "reasoning": "hm"})]
+    assert parse(await anext(reader)) == [(2, "snapshot", {"content": "Bonjour", "reasoning": "hm", "step": ""})]
     log.add(" toi")
     assert parse(await anext(reader)) == [(3, "delta", {"content": " toi"})]
     log.close({"how": "well"})
@@ -176,3 +176,14 @@ def test_any_reader_that_comes_and_goes_sees_the_whole_text(pieces: list[tuple[s
         assert text_of(rest, shown) == expected
 
     asyncio.run(scenario())
+
+
+async def test_steps_are_events_and_the_last_one_is_in_the_snapshot(clock: Clock) -> None:
+    log = EventLog(clock)
+    log.step("searching")
+    log.add("Bon")
+    log.step("reading")
+    log.close({})
+    assert [name for _, name, _ in await read_all(log.read(0))] == ["step", "delta", "step", "done"]
+    snapshot = parse(await anext(log.read()))
+    assert snapshot == [(3, "snapshot", {"content": "Bon", "reasoning": "", "step": "reading"})]

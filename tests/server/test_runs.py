@@ -358,7 +358,7 @@ async def test_closing_saves_what_runs_and_tells_the_readers(
 async def test_finished_runs_are_forgotten_and_still_readable(
     settings: Settings, client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("colosse.server.runs.HOUSEKEEPING_S", 0.01)
+    monkeypatch.setattr("colosse.server.live.HOUSEKEEPING_S", 0.01)
     quick = settings.model_copy(update={"server": ServerSettings(run_retention_s=0)})
     app = create_app(quick, client)
     async with running(app) as http:

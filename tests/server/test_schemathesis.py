@@ -80,4 +80,6 @@ def things(live: Live) -> dict[str, str]:
     thread = live.http.post("/api/threads", json={}, headers=origin).json()["id"]
     run = live.http.post(f"/api/threads/{thread}/runs", json={"content": "hi"}, headers=origin).json()["run"]["id"]
     response = live.post("/responses", {"input": "hi", "background": True}).json()["id"]
-    return {"thread_id": thread, "run_id": run, "response_id": response, "model_id": "scripted"}
+    skill = live.http.post("/api/skills/translate/runs", json={"text": "hi", "to": "fr"}, headers=origin).json()["id"]
+    ids = {"thread_id": thread, "run_id": run, "response_id": response, "skill_run_id": skill}
+    return {**ids, "model_id": "scripted"}

@@ -27,6 +27,7 @@ from colosse.server.openai import router as openai_router
 from colosse.server.pages import Pages
 from colosse.server.runs import Runs
 from colosse.server.services import Services, ServicesDep
+from colosse.server.skill_runs import SkillRuns
 from colosse.store import keys, open_store, queries
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def create_app(settings: Settings, client: Client | None = None) -> FastAPI:
             if stale:
                 log.warning("runs of an earlier server are marked interrupted", runs=stale)
             services.runs = await stack.enter_async_context(Runs(services))
+            services.skill_runs = await stack.enter_async_context(SkillRuns(services))
             yield
 
     app = FastAPI(
@@ -131,6 +133,7 @@ async def _load_default(services: Services) -> None:
 
 def _gauges(services: Services) -> Iterable[tuple[str, str, dict[str, str], float]]:
     yield "colosse_runs_running", "Runs being generated.", {}, services.runs.running
+    yield "colosse_skill_runs_running", "Skills at work.", {}, services.skill_runs.running
     for model in services.client.models():
         yield "colosse_model_ready", "1 when the model answers at once.", {"model": model.id}, model.state == "ready"
     engines = services.engines

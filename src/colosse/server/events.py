@@ -1,9 +1,10 @@
 """The events of one run: written once, read by anybody, any number of times.
 
-Text is added as it comes and leaves as `delta` events, merged over `MERGE_S`: one clock for all runs flushes those that
-have something. Events are kept as bytes that are ready to send, shared by all readers, and only the last `KEPT` of
-them: a reader that is too far behind, or that names an event that is not there, gets a `snapshot` of everything so far
-instead. So neither a slow reader nor a long answer costs memory.
+`Events` is what every kind of run shares, `EventLog` the one of a chat answer; a skill's is in `skill_events.py`.
+What is added as it comes leaves merged over `MERGE_S`: one clock for all runs flushes those that have something. Events
+are kept as bytes that are ready to send, shared by all readers, and only the last `KEPT` of them: a reader that is too
+far behind, or that names an event that is not there, gets a `snapshot` of everything so far instead. So neither a slow
+reader nor a long answer costs memory.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._due: set[EventLog] = set()
+        self._due: set[Events] = set()
         self._wake = asyncio.Event()
 
-    def add(self, log: EventLog) -> None:
+    def add(self, log: Events) -> None:
         """Flush `log` at the next round."""
         if not self._due:
             self._wake.set()
@@ -64,15 +65,11 @@ class Clock:
                     log.flush()
 
 
-class EventLog:
-    """What one run has said so far, and who is waiting for more."""
+class Events:
+    """What one run has said so far, and who is waiting for more; a subclass says what a snapshot of it is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._text: dict[str, list[str]] = {"content": [], "reasoning": []}  # what events hold
-        self._new: dict[str, list[str]] = {"content": [], "reasoning": []}  # what they do not yet
-        self.size = 0
-        """Characters so far."""
         self._events: deque[bytes] = deque(maxlen=KEPT)
         self._last = 0  # id of the newest event
         self._heard = 0.0  # when something was last flushed
@@ -81,44 +78,17 @@ class EventLog:
         self.readers = 0
 
     @property
-    def content(self) -> str:
-        """The answer so far."""
-        return self._joined("content")
-
-    @property
-    def reasoning(self) -> str:
-        """The reasoning so far."""
-        return self._joined("reasoning")
-
-    @property
     def closed(self) -> bool:
         """Whether the last event is there."""
         return self._closed
 
-    def add(self, content: str = "", reasoning: str = "") -> None:
-        """Append text; it leaves with the next flush, the very first at once."""
-        if content:
-            self._new["content"].append(content)
-        if reasoning:
-            self._new["reasoning"].append(reasoning)
-        self.size += len(content) + len(reasoning)
-        if self._last:
-            self._clock.add(self)
-        else:
-            self.flush()
-
     def flush(self) -> None:
-        """Make an event of what was added since the last one."""
-        if self._closed:
-            return
-        delta = {}
-        for name, pieces in self._new.items():
-            if pieces:
-                delta[name] = "".join(pieces)
-                self._text[name].append(delta[name])
-                pieces.clear()
-        if delta:
-            self._append("delta", delta)
+        """Make events of what was added since the last ones."""
+        raise NotImplementedError
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything so far."""
+        raise NotImplementedError
 
     def close(self, done: object) -> None:
         """Add the last event, `done`; readers leave after it."""
@@ -134,7 +104,7 @@ class EventLog:
             while True:
                 if position is None or not self._last - len(self._events) <= position <= self._last:
                     self.flush()
-                    yield self._snapshot()
+                    yield encode_event(self._last - self._closed, "snapshot", self.snapshot())
                     # The last event is not text: who gets a snapshot needs it too.
                     position = self._last - self._closed
                 elif position < self._last:
@@ -154,15 +124,12 @@ class EventLog:
         if time.monotonic() - self._heard >= KEEP_ALIVE_S:
             self._release()
 
-    def _joined(self, name: str) -> str:
-        # One long string takes less memory than the many that it came in.
-        text = "".join(self._text[name])
-        self._text[name] = [text]
-        return text + "".join(self._new[name])
-
-    def _snapshot(self) -> bytes:
-        data = {"content": self.content, "reasoning": self.reasoning}
-        return encode_event(self._last - self._closed, "snapshot", data)
+    def _changed(self) -> None:
+        """Flush with the next round; what is very first at once."""
+        if self._last:
+            self._clock.add(self)
+        else:
+            self.flush()
 
     def _append(self, name: str, data: object) -> None:
         self._last += 1
@@ -187,3 +154,63 @@ class EventLog:
             with contextlib.suppress(KeyError):
                 self._waiting.remove(future)
         return self._last != last
+
+
+class EventLog(Events):
+    """The events of a chat answer: `delta`s of its text, and `step`s that say what is done before it comes."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._text: dict[str, list[str]] = {"content": [], "reasoning": []}  # what events hold
+        self._new: dict[str, list[str]] = {"content": [], "reasoning": []}  # what they do not yet
+        self._step = ""
+        self.size = 0
+        """Characters so far."""
+
+    @property
+    def content(self) -> str:
+        """The answer so far."""
+        return self._joined("content")
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return self._joined("reasoning")
+
+    def add(self, content: str = "", reasoning: str = "") -> None:
+        """Append text; it leaves with the next flush, the very first at once."""
+        if content:
+            self._new["content"].append(content)
+        if reasoning:
+            self._new["reasoning"].append(reasoning)
+        self.size += len(content) + len(reasoning)
+        self._changed()
+
+    def step(self, text: str) -> None:
+        """What is being done now, such as a search, in a few words."""
+        self.flush()
+        self._step = text
+        self._append("step", {"text": text})
+
+    def flush(self) -> None:
+        """Make an event of what was added since the last one."""
+        if self._closed:
+            return
+        delta = {}
+        for name, pieces in self._new.items():
+            if pieces:
+                delta[name] = "".join(pieces)
+                self._text[name].append(delta[name])
+                pieces.clear()
+        if delta:
+            self._append("delta", delta)
+
+    def snapshot(self) -> dict[str, object]:
+        """All of the text, and the last step."""
+        return {"content": self.content, "reasoning": self.reasoning, "step": self._step}
+
+    def _joined(self, name: str) -> str:
+        # One long string takes less memory than the many that it came in.
+        text = "".join(self._text[name])
+        self._text[name] = [text]
+        return text + "".join(self._new[name])

@@ -22,50 +22,33 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from colosse.assistant.chat import count_tokens, messages_for, text_of
-from colosse.core.errors import ColosseError, ConflictError, NotFoundError, RateLimitError, UnavailableError, UserError
+from colosse.core.errors import ColosseError, NotFoundError, UserError
 from colosse.core.errors import nearest as nearest_of
 from colosse.engines.schema import ChatRequest, Usage
 from colosse.server.api import schema
 from colosse.server.conversation import as_history, question_of, title_of
 from colosse.server.errors import as_colosse_error
-from colosse.server.events import Clock, EventLog, encode_event
+from colosse.server.events import EventLog, encode_event
+from colosse.server.live import Live, LiveRuns, same_request
 from colosse.server.saver import Ending, Saver
 from colosse.server.services import Services
 from colosse.store import get_owned, queries
-from colosse.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING, SERVER_STOPPED, STOPPED
+from colosse.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING
 from colosse.store.tables import Message, Run, Thread, new_id, now
 
 log = structlog.get_logger(__name__)
 
-HOUSEKEEPING_S = 5.0
-RETAINED = 512
-"""Finished runs whose events stay in memory, at most; their messages are in the database."""
-CLOSE_S = 5.0
-"""Seconds that runs get to save their text when the server stops."""
 
+@dataclass(kw_only=True)
+class LiveRun(Live):
+    """A chat answer in memory; `message` and `run` are what readers see when it has ended."""
 
-@dataclass
-class LiveRun:
-    """A run in memory: being generated, or finished a little while ago.
-
-    Attributes:
-        log: its events.
-        stop_as: the status it ends with when its task is cancelled, why, and the code of that.
-        ending: it is being written; too late to stop it.
-        finished: when, in monotonic seconds; None while it runs.
-    """
-
-    id: str
+    log: EventLog
     thread_id: str
     message: schema.Message
     run: schema.Run
     params: dict[str, Any]
     system: str
-    log: EventLog
-    stop_as: tuple[str, str, str] = (INTERRUPTED, "the server was stopped", SERVER_STOPPED)
-    ending: bool = False
-    finished: float | None = None
-    task: asyncio.Task[None] = field(init=False)
 
 
 @dataclass
@@ -91,49 +74,22 @@ class _Tally:
         )
 
 
-class Runs:
-    """Every run of this server; an async context manager that ends them all when it closes."""
+class Runs(LiveRuns[LiveRun]):
+    """Every chat answer of this server."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
-        self._settings = services.settings.server
-        self._clock = Clock()
+        super().__init__(services)
         self._saver = Saver(services.store, services.key_last_used)
-        self._live: dict[str, LiveRun] = {}
-        self._starting = 0
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._tasks = [
-            asyncio.create_task(part, name=name)
-            for part, name in (
-                (self._clock.run(), "clock"),
-                (self._saver.run(), "saver"),
-                (self._keep_house(), "house"),
-            )
-        ]
+        await super().__aenter__()
+        self._tasks.append(asyncio.create_task(self._saver.run(), name="saver"))
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._services.close()
-        running = [run.task for run in self._live.values() if not run.task.done()]
-        if running:
-            await asyncio.wait(running, timeout=CLOSE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
         with contextlib.suppress(ColosseError):
             await self._saver.write()
-
-    @property
-    def running(self) -> int:
-        """How many are being generated."""
-        return sum(run.finished is None for run in self._live.values())
-
-    def begin_close(self) -> None:
-        """End those that go on as interrupted; does not wait."""
-        for run in self._live.values():
-            _cancel(run)
 
     async def start(
         self, owner_id: str, thread_id: str, request: schema.RunIn, idempotency_key: str | None = None
@@ -153,17 +109,8 @@ class Runs:
             RateLimitError: too many runs.
             UnavailableError: the server is stopping.
         """
-        if self._services.closing:
-            raise UnavailableError("the server is stopping", hint="try again in a moment")
-        # Not `running`: a request that only repeats a key must not be refused, but counting it in is harmless.
-        if self.running + self._starting >= self._settings.max_concurrent_runs:
-            raise RateLimitError(
-                f"{self._settings.max_concurrent_runs} answers are being written already",
-                hint="try again when one is done; server.max_concurrent_runs is the limit",
-            )
         fingerprint = hashlib.sha256(f"{thread_id} {request.model_dump_json()}".encode()).hexdigest()
-        self._starting += 1
-        try:
+        with self._admitted():
             try:
                 async with self._services.store.write() as session:
                     # Locked before looking, so that a call that repeats one still in progress sees it whole.
@@ -180,18 +127,7 @@ class Runs:
                     raise
                 return earlier
             self._launch(started, request, system)
-        finally:
-            self._starting -= 1
         return started
-
-    async def stop(self, id: str) -> None:
-        """End a run as `stopped` and wait until that is written; nothing to do when it has ended."""
-        run = self._live.get(id)
-        if run is None or run.finished is not None:
-            return
-        run.stop_as = (STOPPED, "", "")
-        _cancel(run)
-        await asyncio.wait([run.task])
 
     async def stop_thread(self, thread_id: str) -> None:
         """End every run of a thread."""
@@ -220,13 +156,7 @@ class Runs:
         run = await session.scalar(query)
         if run is None:
             return None
-        if run.fingerprint != fingerprint:
-            raise ConflictError(
-                "this Idempotency-Key was used for another request",
-                hint="use a new one for each question",
-                code="idempotency_key_reused",
-                param="Idempotency-Key",
-            )
+        same_request(fingerprint, run.fingerprint)
         question = await get_owned(session, Message, run.user_message_id, owner_id)
         answer = await get_owned(session, Message, run.message_id, owner_id)
         return _started(run, question, answer)
@@ -294,7 +224,7 @@ class Runs:
         self._saver.watch(run.message.id, run.log)
         run.task = asyncio.create_task(self._generate(run), name=run.id)
         if self._services.closing:
-            _cancel(run)
+            run.cancel()
 
     async def _generate(self, run: LiveRun) -> None:
         """The life of a run: answer, then write how that ended, then tell the readers."""
@@ -373,19 +303,6 @@ class Runs:
         run.log.close(schema.Done(run=run.run, message=run.message).model_dump(mode="json"))
         self._services.metrics.runs.labels(status).inc()
 
-    async def _keep_house(self) -> None:
-        """Forget finished runs after a while, and keep silent connections alive."""
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
-            oldest = time.monotonic() - self._settings.run_retention_s
-            finished = [run for run in self._live.values() if run.finished is not None]
-            finished.sort(key=lambda run: run.finished or 0.0)
-            for index, run in enumerate(finished):
-                if (run.finished or 0.0) < oldest or index < len(finished) - RETAINED:
-                    del self._live[run.id]
-            for run in self._live.values():
-                run.log.keep_alive()
-
 
 def _started(run: Run, question: Message, answer: Message) -> schema.RunStarted:
     return schema.RunStarted(
@@ -397,11 +314,6 @@ def _started(run: Run, question: Message, answer: Message) -> schema.RunStarted:
 
 async def _recorded(run: Run, message: Message) -> AsyncIterator[bytes]:
     """The events of a run that is not in memory any more: all of its text, then how it ended."""
-    yield encode_event(1, "snapshot", {"content": message.content, "reasoning": message.reasoning})
+    yield encode_event(1, "snapshot", {"content": message.content, "reasoning": message.reasoning, "step": ""})
     done = schema.Done(run=schema.Run.model_validate(run), message=schema.Message.model_validate(message))
     yield encode_event(2, "done", done.model_dump(mode="json"))
-
-
-def _cancel(run: LiveRun) -> None:
-    if not run.ending:
-        run.task.cancel()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from colosse.engines.client import Client
     from colosse.engines.engines import Engines
     from colosse.server.runs import Runs
+    from colosse.server.skill_runs import SkillRuns
     from colosse.store import Store
 
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Services:
     """Everything that lives as long as the application.
 
-    `store`, `client` and `runs` are set by the application's lifespan.
+    `store`, `client`, `runs` and `skill_runs` are set by the application's lifespan.
 
     Attributes:
         settings: this installation's.
@@ -42,6 +43,7 @@ class Services:
     store: Store = field(init=False)
     client: Client = field(init=False)
     runs: Runs = field(init=False)
+    skill_runs: SkillRuns = field(init=False)
     engines: Engines | None = None
     """The client, when it is our own."""
 
@@ -50,6 +52,13 @@ class Services:
         self.closing = True
         if hasattr(self, "runs"):
             self.runs.begin_close()
+        if hasattr(self, "skill_runs"):
+            self.skill_runs.begin_close()
+
+    @property
+    def busy(self) -> int:
+        """Runs of every kind that go on or are about to."""
+        return self.runs.busy + self.skill_runs.busy
 
 
 async def services_of(request: Request) -> Services:

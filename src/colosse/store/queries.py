@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from colosse.core.errors import NotFoundError, UserError
-from colosse.store.tables import Message, Response, Run, Thread, now
+from colosse.store.tables import Document, Message, Response, Run, SkillRun, Thread, now
 
-OwnedT = TypeVar("OwnedT", Thread, Message, Run, Response)
+OwnedT = TypeVar("OwnedT", Thread, Message, Run, Response, SkillRun, Document)
 
 RUNNING, COMPLETE, STOPPED, INTERRUPTED, FAILED = "running", "complete", "stopped", "interrupted", "failed"
 
@@ -121,4 +121,10 @@ async def interrupt_running(session: AsyncSession) -> int:
             .where(Message.id == run.message_id, Message.status == RUNNING)
             .values(status=INTERRUPTED, error=reason, error_code=SERVER_STOPPED)
         )
-    return len(running)
+    skills = await session.scalars(
+        update(SkillRun)
+        .where(SkillRun.status == RUNNING)
+        .values(status=INTERRUPTED, error=reason, error_code=SERVER_STOPPED, finished_at=now())
+        .returning(SkillRun.id)
+    )
+    return len(running) + len(skills.all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -16,20 +17,27 @@ from colosse.store.tables import Message, Run
 
 router = APIRouter(tags=["runs"], responses=ERROR_RESPONSES)
 
-_EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events `snapshot` (`Snapshot`), `delta` (`Delta`) and last `done` (`Done`).",
-        "content": {
-            "text/event-stream": {
-                "itemSchema": {
-                    "type": "object",
-                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
-                    "required": ["event", "data"],
-                },
-            }
-        },
-    }
-}
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x20-\x7e]+$")]
+LastEventId = Annotated[str, Header(max_length=100)]
+
+
+def events_response(what: str) -> dict[int | str, dict[str, Any]]:
+    """The description of a stream of server-sent events, for `responses=`."""
+    names = ("id", "event", "data")
+    item = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": ["event", "data"]}
+    content = {"text/event-stream": {"itemSchema": item}}
+    return {200: {"description": f"Server-sent events {what}.", "content": content}}
+
+
+def event_stream(events: Callable[[int | None], AsyncIterator[bytes]], last_event_id: str) -> StreamingResponse:
+    """The stream of `events` after the last one that the reader has."""
+    # An id that is not ours, or not a number, is no reason to refuse: a snapshot has everything.
+    after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else None
+    return StreamingResponse(
+        events(after),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
 
 
 @router.post("/threads/{thread_id}/runs", operation_id="startRun", status_code=202)
@@ -38,7 +46,7 @@ async def start_run(
     body: schema.RunIn,
     principal: ChatPrincipal,
     services: ServicesDep,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x20-\x7e]+$")] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> schema.RunStarted:
     """Ask, or have a question answered again. The question is on the disk when this returns."""
     return await services.runs.start(principal.user_id, thread_id, body, idempotency_key)
@@ -51,24 +59,20 @@ async def get_run(run_id: str, principal: ReadPrincipal, services: ServicesDep) 
         return schema.Run.model_validate(await get_owned(session, Run, run_id, principal.user_id))
 
 
-@router.get("/runs/{run_id}/events", operation_id="getRunEvents", response_class=StreamingResponse, responses=_EVENTS)
+@router.get(
+    "/runs/{run_id}/events",
+    operation_id="getRunEvents",
+    response_class=StreamingResponse,
+    responses=events_response("`snapshot` (`Snapshot`), `step` (`Step`), `delta` (`Delta`) and last `done` (`Done`)"),
+)
 async def get_run_events(
-    run_id: str,
-    principal: ReadPrincipal,
-    services: ServicesDep,
-    last_event_id: Annotated[str, Header(max_length=100)] = "",
+    run_id: str, principal: ReadPrincipal, services: ServicesDep, last_event_id: LastEventId = ""
 ) -> StreamingResponse:
     """What a run says, from the event after `Last-Event-ID` or else from its beginning."""
     async with services.store.read() as session:
         run = await get_owned(session, Run, run_id, principal.user_id)
         message = await get_owned(session, Message, run.message_id, principal.user_id)
-    # An id that is not ours, or not a number, is no reason to refuse: a snapshot has everything.
-    after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else None
-    return StreamingResponse(
-        services.runs.events(run, message, after),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-    )
+    return event_stream(lambda after: services.runs.events(run, message, after), last_event_id)
 
 
 @router.delete("/runs/{run_id}", operation_id="stopRun")

@@ -192,10 +192,17 @@ class RunStarted(Out):
 
 
 class Snapshot(Out):
-    """Event `snapshot`: everything so far."""
+    """Event `snapshot`: everything so far, and the last step."""
 
     content: str
     reasoning: str
+    step: str
+
+
+class Step(Out):
+    """Event `step`: what is being done now, for people."""
+
+    text: str
 
 
 class Delta(Out):
@@ -210,3 +217,36 @@ class Done(Out):
 
     run: Run
     message: Message
+
+
+class SkillOut(Out):
+    """A skill that can be called; `input_schema` is the JSON schema of its input."""
+
+    name: str
+    input_schema: dict[str, Any]
+
+
+class SkillRunRow(Out):
+    """One call of a skill."""
+
+    id: str
+    skill: str
+    status: Status
+    error: str
+    error_code: str
+    created_at: Moment
+    finished_at: Moment | None
+
+
+class SkillRun(SkillRunRow):
+    """One call of a skill; `input` without the contents of files, `result` when it is there."""
+
+    input: dict[str, Any]
+    result: dict[str, Any] | None
+
+
+class SkillRunPage(Out):
+    """Calls of skills, the newest first."""
+
+    items: list[SkillRunRow]
+    next_cursor: str | None
