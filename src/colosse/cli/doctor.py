@@ -220,14 +220,12 @@ async def _reach(name: str, url: str, mend: str) -> Finding:
 async def _endpoint(endpoint: EndpointSettings) -> Finding:
     """Whether a configured engine answers and lists its models."""
     import asyncio
-    import os
 
     from colosse.core.errors import ColosseError
+    from colosse.core.settings import reveal
     from colosse.engines.client import RemoteClient
 
-    key = endpoint.api_key.get_secret_value()
-    if key.startswith("env:"):
-        key = os.environ.get(key.removeprefix("env:"), "")
+    key = reveal(endpoint.api_key)
     name = f"endpoint {endpoint.name}"
     try:
         async with asyncio.timeout(REACH_S), RemoteClient(endpoint.url, key) as remote:

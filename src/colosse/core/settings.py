@@ -50,6 +50,37 @@ class EndpointSettings(Config):
     max_concurrency: Annotated[int, Field(ge=1)] = 64
 
 
+class SearchSettings(Config):
+    """Where `search` looks, and what it may fetch. A provider whose key or address is not set is left out."""
+
+    providers: list[Literal["documents", "searxng", "brave", "tavily", "azure", "ddgs"]] = [
+        "documents",
+        "searxng",
+        "brave",
+        "tavily",
+        "azure",
+        "ddgs",
+    ]
+    """In order: one's own documents always, then the first of the others that answers."""
+    searxng_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+    """A SearXNG server with JSON among its formats."""
+    brave_key: SecretStr = SecretStr("")
+    tavily_key: SecretStr = SecretStr("")
+    azure_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+    """`https://NAME.openai.azure.com`, whose web search tool is grounded in Bing."""
+    azure_key: SecretStr = SecretStr("")
+    azure_model: str = ""
+    """The deployment that uses the tool."""
+    max_pages: Annotated[int, Field(ge=1, le=20)] = 4
+    """Pages fetched for one question."""
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 20.0
+    """Seconds for asking the providers, and again for fetching: what has arrived by then is used."""
+    delay_s: Annotated[float, Field(ge=0, le=60)] = 0.5
+    """Seconds between two requests to one host."""
+    allow_private: list[str] = []
+    """`host` or `host:port` that may be fetched although it is in a private network."""
+
+
 class ServerSettings(Config):
     """Limits of the HTTP server."""
 
@@ -87,6 +118,7 @@ class Settings(Config):
     hub_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] = "https://huggingface.co"
     engine: EngineSettings = EngineSettings()
     endpoints: list[EndpointSettings] = []
+    search: SearchSettings = SearchSettings()
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
 
@@ -129,6 +161,12 @@ class Settings(Config):
         scheme, _, rest = database.partition("://")
         drivers = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
         return f"{drivers.get(scheme, scheme)}://{rest}"
+
+
+def reveal(secret: SecretStr) -> str:
+    """The value of a secret; `env:NAME` stands for the environment variable NAME."""
+    text = secret.get_secret_value()
+    return os.environ.get(text.removeprefix("env:"), "") if text.startswith("env:") else text
 
 
 def load_settings(

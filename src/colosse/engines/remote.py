@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from typing import Any
 
 import aiohttp
 
-from colosse.core.settings import EndpointSettings
+from colosse.core.settings import EndpointSettings, reveal
 from colosse.engines.endpoint import Endpoint, Served
 from colosse.engines.faults import Fault
 from colosse.engines.pool import Pool
@@ -28,7 +27,7 @@ class Remote:
         self.endpoint = Endpoint(
             name=settings.name,
             url=settings.url,
-            key=_key(settings.api_key.get_secret_value()),
+            key=reveal(settings.api_key),
             served={ours: Served(theirs) for ours, theirs in settings.models.items()},
             max_concurrency=settings.max_concurrency,
             engine=settings.name,
@@ -108,8 +107,3 @@ class Remote:
             errors=endpoint.errors,
             error=endpoint.error,
         )
-
-
-def _key(text: str) -> str:
-    """`env:NAME` stands for the value of the environment variable NAME."""
-    return os.environ.get(text.removeprefix("env:"), "") if text.startswith("env:") else text
