@@ -24,7 +24,7 @@ _STOP_WORDS = {
 _STOP = frozenset(word for listed in _STOP_WORDS.values() for word in listed.split())
 _NEGATION_WORDS = {
     "en": "no not never none nor neither nobody nothing nowhere without cannot hardly n't",
-    "fr": "pas jamais aucun aucune ni rien personne sans nullement guere",
+    "fr": "pas jamais aucun aucune ni sans nullement guere",
 }
 _NEGATIONS = frozenset(word for listed in _NEGATION_WORDS.values() for word in listed.split())
 _ANTONYM_PAIRS = (
@@ -71,10 +71,11 @@ _SPELLED = {
     for number, name in enumerate(names.split(), start)
 } | {"twenty": 20.0, "vingt": 20.0, "thirty": 30.0, "trente": 30.0, "fifty": 50.0, "cinquante": 50.0}
 _NUMBER = re.compile(
-    r"(?<![\w.,])[-−]?(\d+(?:(?:[.,’'\u202f\u00a0]| (?=\d{3}(?!\d)))\d+)*)(?:(st|nd|rd|th|er|e|ème)\b)?"
+    r"(?<![\w.,])(?<![^\W\d_]-)(\d+(?:(?:[.,’'\u202f\u00a0]| (?=\d{3}(?!\d)))\d+)*)(?:(st|nd|rd|th|er|e|ème)\b)?"
 )
 _WORD = re.compile(r"n't|[^\W_]+|[%$€£]|°[CF]", re.IGNORECASE)
 _NAME_WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
+_FRENCH_NEGATION = re.compile(r"\bn(?:e |')(\w+(?: \w+)?)(?: \w+)? (?:pas|jamais|plus|rien|personne|aucune?)\b")
 _NEGATED_WORDS = 3
 """Content words after a negation that it is taken to deny."""
 _LIGATURES = str.maketrans({"œ": "oe", "æ": "ae", "ß": "ss", "’": "'", "ʼ": "'", "−": "-"})
@@ -139,6 +140,8 @@ def _numbers(text: str) -> Iterable[Number]:
         before = _WORD.findall(fold(text[max(0, match.start() - 12) : match.start()]))[-1:]
         # `20-year`, `3 years`, `12 %`
         after = [*_WORD.findall(fold(text[match.end() : match.end() + 32])), "", ""][:2]
+        if text[match.end() : match.end() + 1].isalpha() and not (after[0] in _UNITS or after[0] in _SCALES):
+            continue  # a name, such as `3D`
         values = _values(match[1])
         if after[0] in _SCALES and not match[2]:
             values, after = frozenset(value * _SCALES[after[0]] for value in values), [after[1], ""]
@@ -173,7 +176,7 @@ def stated(text: str) -> list[Number]:
 
 
 def names(text: str) -> list[str]:
-    """Names: runs of capitalised words that are not at the start of a sentence, and words such as `BERT` or `iPhone`.
+    """Names: runs of capitalised words within a sentence, and words such as `BERT`, `iPhone` and `utf-8`.
 
     Titles and languages that write nouns with capitals have none: there a capital says nothing.
     """
@@ -187,7 +190,8 @@ def names(text: str) -> list[str]:
     for match in matches:
         word, gap = match[0], text[end : match.start()]
         starts = end == 0 or bool(re.search(r"[.!?:;…\n•\"“«]", gap))
-        odd = any(c.isupper() for c in word[1:]) and not (word.isupper() and len(word) > 5)
+        inner = any(c.isupper() for c in word[1:]) and not (word.isupper() and len(word) > 5)
+        odd = inner or any(c.isdigit() for c in word)
         named = odd or (word[0].isupper() and len(word) > 1 and fold(word) not in _STOP)
         if starts or gap.strip(" -'’&"):
             found, run = _closed(found, run), []
@@ -204,18 +208,21 @@ def _closed(found: list[str], run: list[str]) -> list[str]:
 
 
 def denied(text: str) -> frozenset[str]:
-    """Stems of the content words that a negation of the text reaches."""
+    """The negations of a text and stems of the content words that they reach; empty when it denies nothing."""
     found: set[str] = set()
-    reach = 0
-    for word in words(text.replace("n't", " not").replace("n’t", " not").replace("cannot", "can not")):
-        if word in _NEGATIONS:
-            reach = _NEGATED_WORDS
-        elif reach and word not in _STOP:
-            found.add(stem(word))
-            reach -= 1
-    # French puts the verb between `ne` and `pas`.
-    for match in re.finditer(r"\bn(?:e |')(\w+)(?: \w+)? (?:pas|jamais|plus|rien|aucun|aucune)\b", fold(text)):
-        found.add(stem(match[1]))
+    plain = fold(text).replace("n't", " not").replace("cannot", "can not")
+    for clause in re.split(r"[.!?…;:,()]+", plain):
+        reach = 0
+        for word in words(clause):
+            if word in _NEGATIONS:
+                reach = _NEGATED_WORDS
+                found.add(word)
+            elif reach and word not in _STOP:
+                found.add(stem(word))
+                reach -= 1
+        # French puts the verb between `ne` and `pas`.
+        for match in _FRENCH_NEGATION.finditer(clause):
+            found.update(stem(word) for word in match[1].split())
     return frozenset(found)
 
 

@@ -114,9 +114,10 @@ def _ends(text: str, start: int, match: re.Match[str], end: int) -> bool:
 
 
 class _Near(NamedTuple):
-    """How near a source comes: share of the words, similarity of meaning, and the piece where both are best."""
+    """How near a source comes, and the piece where its best window starts."""
 
     score: float
+    source: int
     piece: int
 
 
@@ -144,8 +145,8 @@ class _Passages:
         return [facts.stated(f"{source.title}\n{source.section}\n{source.text}") for source in self.sources]
 
     @cached_property
-    def folded(self) -> list[str]:
-        """Each source's words and their stems, to look names up in."""
+    def words(self) -> list[str]:
+        """Each source's words, to look names up in."""
         full = (f"{source.title} {source.section} {source.text}" for source in self.sources)
         return [" " + " ".join(facts.words(text)) + " " for text in full]
 
@@ -219,8 +220,8 @@ def support(sentence: str, sources: Sequence[Source]) -> Support:
     near = _near(passages, claim, stems, across)
     order = sorted(near, key=lambda index: (-near[index].score, index))
     chosen, missing = _facts(passages, claim, [i for i in order if near[i].score >= _FLOOR], across)
-    if not across and order:
-        missing += _contradiction(passages, claim, stems, near[order[0]])
+    if order and near[order[0]].score >= _FLOOR:
+        missing += _contradiction(passages, claim, stems, near[order[0]], across)
     score = near[order[0]].score
     if missing:
         score = min(score, THRESHOLD) * 0.8 ** len(missing)
@@ -228,11 +229,15 @@ def support(sentence: str, sources: Sequence[Source]) -> Support:
     return Support(score=round(score, 4), sources=ids, supported=score >= THRESHOLD and not missing, missing=missing)
 
 
-_FLOOR = 0.35
+_FLOOR = 0.2
 """A passage below this score can not add the number that the best passage lacks."""
-_CLOSE = 0.85
-"""Passages with this share of the best score are cited beside it."""
+_STEEP = 10.0
+_WORDS_ALONE, _BOTH, _MEANING_ALONE, _MEANING_ACROSS = 0.4, 0.4, 0.66, 0.56
+"""Where the score is 0.5: share of the words without embeddings; mean of words and meaning; meaning of a paraphrase;
+meaning in another language."""
 _MOST_CITED = 3
+_ALIKE = 0.6
+"""Across languages, a sentence this near in length speaks of the same thing: both must deny, or neither."""
 _SAME = 0.5
 """A sentence of a passage with this share of the words speaks of the same thing: their negations must agree."""
 
@@ -245,46 +250,60 @@ def _near(passages: _Passages, claim: str, stems: Sequence[str], across: bool) -
     for piece, owner in enumerate(passages.owner):
         score = _score(words[piece], meaning[piece] if meaning else None, across)
         if owner not in found or score > found[owner].score:
-            found[owner] = _Near(score, piece)
+            found[owner] = _Near(score, owner, piece)
     return found
 
 
 def _score(words: float, meaning: float | None, across: bool) -> float:
-    """From 0 to 1, by a logistic curve whose weights `benchmarks/grounding.py` fits."""
+    """From 0 to 1, 0.5 where `benchmarks/grounding.py` tells true pairs from others best."""
     if meaning is None:
-        return min(1.0, words)
-    if across:
-        return max(0.0, meaning)
-    return max(0.0, 0.5 * words + 0.5 * meaning)
+        nearness = [] if across else [words - _WORDS_ALONE]
+    else:
+        nearness = [meaning - _MEANING_ACROSS] if across else [(words + meaning) / 2 - _BOTH, meaning - _MEANING_ALONE]
+    return 1 / (1 + math.exp(-_STEEP * max(nearness))) if nearness else 0.0
 
 
 def _facts(passages: _Passages, claim: str, order: Sequence[int], across: bool) -> tuple[list[int], list[str]]:
     """The sources that together state the numbers and names of the claim, and what none of them does."""
-    wanted: list[tuple[str, set[int]]] = []
+    wanted: dict[str, set[int]] = {}
     for number in facts.numbers(claim):
-        holders = {i for i in order if any(number.agrees(other) for other in passages.numbers[i])}
-        wanted.append((number.written, holders))
-    if not across:
-        for name in facts.names(claim):
-            folded = [f" {word}" for word in facts.words(name)]
-            wanted.append((name, {i for i in order if all(part in passages.folded[i] for part in folded)}))
+        wanted[number.written] = {i for i in order if any(number.agrees(other) for other in passages.numbers[i])}
+    for name in facts.names(claim):
+        # Most names are spelled alike in two languages, but not all: only those with digits must be there.
+        if not across or any(c.isdigit() for c in name):
+            parts = facts.words(name)
+            wanted[name] = {i for i in order if all(f" {part}" in passages.words[i] for part in parts)} or {
+                i for i in order if len("".join(parts)) > 3 and "".join(parts) in passages.words[i].replace(" ", "")
+            }
     chosen = list(order[:1])
-    for _, holders in wanted:
+    for holders in wanted.values():
         if holders and not holders & set(chosen):
             chosen.append(next(i for i in order if i in holders))
-    return chosen[:_MOST_CITED], [written for written, holders in wanted if not holders]
+    return chosen[:_MOST_CITED], [written for written, holders in wanted.items() if not holders]
 
 
-def _contradiction(passages: _Passages, claim: str, stems: Sequence[str], near: _Near) -> list[str]:
-    """The word that the nearest passage denies, or says the opposite of, where it otherwise says nearly the same."""
-    window = range(near.piece, min(near.piece + _WINDOW, len(passages.pieces)))
-    shared = {piece: len(passages.stems[piece].intersection(stems)) for piece in window}
-    piece = max(window, key=lambda piece: shared[piece])
-    if shared[piece] < _SAME * len(stems):
+def _contradiction(passages: _Passages, claim: str, stems: Sequence[str], near: _Near, across: bool) -> list[str]:
+    """The word that the nearest passage denies, or says the opposite of, where it otherwise says nearly the same.
+
+    A claim that denies must rest on a window that denies something; one that does not must not turn what its nearest
+    sentence denies.
+    """
+    piece = near.piece
+    window = [
+        at for at in range(piece, min(piece + _WINDOW, len(passages.pieces))) if passages.owner[at] == near.source
+    ]
+    here = facts.denied(claim)
+    if here and not any(facts.denied(passages.pieces[at]) for at in window):
+        return [next(word for word in facts.words(claim.replace("n't", " not")) if word in here)]
+    if across:
+        length = len(facts.words(claim)) / max(1, len(facts.words(passages.pieces[piece])))
+        denies = facts.denied(passages.pieces[piece])
+        return [min(denies)] if denies and not here and _ALIKE < length < 1 / _ALIKE else []
+    nearest = max(window, key=lambda at: len(passages.stems[at].intersection(stems)))
+    both = passages.stems[nearest].intersection(stems)
+    if len(both) < _SAME * len(stems):
         return []
-    said = passages.pieces[piece]
-    here, there = facts.denied(claim), facts.denied(said)
-    both = passages.stems[piece].intersection(stems)
-    turned = [w for w in facts.words(claim) if facts.stem(w) in both & (here ^ there)]
-    word = facts.opposed(claim, said) or (turned[0] if turned else "")
-    return [word] if word else []
+    said = passages.pieces[nearest]
+    word = facts.opposed(claim, said)
+    turned = [w for w in facts.words(claim) if facts.stem(w) in both & (here ^ facts.denied(said))]
+    return [word or turned[0]] if word or turned else []
