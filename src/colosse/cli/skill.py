@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from colosse.cli.connect import connect, settings_for
 from colosse.cli.output import note
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from colosse.assistant.skill import Check, Listener, Result
     from colosse.engines.client import Client
+
+Found = TypeVar("Found", bound="Result")
 
 _SAID = {
     "complete": "the answer was cut off ({detail})",
@@ -33,7 +35,7 @@ _SAID = {
 """A failed check in words for the person."""
 
 
-def run(label: str, model: str | None, skill: Callable[[Client, Listener], Awaitable[Result]]) -> Result:
+def run(label: str, model: str | None, skill: Callable[[Client, Listener], Awaitable[Found]]) -> Found:
     """Connect, run `skill` and show how it gets on.
 
     Args:
@@ -43,7 +45,7 @@ def run(label: str, model: str | None, skill: Callable[[Client, Listener], Await
     """
     import asyncio
 
-    async def main() -> Result:
+    async def main() -> Found:
         async with connect(settings_for(model), model) as client:
             with listening(label) as listener:
                 return await skill(client, listener)
@@ -71,6 +73,9 @@ def listening(label: str) -> Iterator[Listener]:
     from colosse.assistant.skill import Listener
 
     class Lines(Listener):
+        def step(self, text: str) -> None:
+            note(f"{label}: {text}")
+
         def parts(self, done: int, total: int) -> None:
             if total > 1 and done < total:
                 note(f"{label}: part {done + 1} of {total}")
@@ -100,6 +105,9 @@ def _bar_listener(bar: Bar, label: str) -> Listener:
 
     class Shown(Listener):
         tokens = 0
+
+        def step(self, text: str) -> None:
+            bar.console.print(f"{label}: {text}", markup=False, highlight=False)
 
         def parts(self, done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
