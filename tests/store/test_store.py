@@ -28,7 +28,11 @@ async def add_thread(store: Store, owner: str = "local", **fields: object) -> Th
 async def test_migrations_make_exactly_the_tables_of_the_models(database_url: str) -> None:
     async with open_store(database_url) as store, store.engine.connect() as connection:
         assert await migrate.revision(store.engine) == migrate.HEAD
-        options = {"compare_type": True}
+        # The full-text index is made by the migration alone.
+        options = {
+            "compare_type": True,
+            "include_name": lambda name, kind, _: "passages_words" not in str(name),
+        }
         differences = await connection.run_sync(
             lambda sync: compare_metadata(MigrationContext.configure(sync, opts=options), tables.Base.metadata)
         )

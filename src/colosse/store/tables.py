@@ -150,7 +150,10 @@ class Thread(Base):
 
 
 class Message(Base):
-    """One row of a conversation, in a tree by `parent_id`."""
+    """One row of a conversation, in a tree by `parent_id`.
+
+    `sources` are the passages that an answer cites, `files` what the user gave or a program of the answer wrote.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (Index(None, "thread_id", "id"),)
@@ -168,6 +171,8 @@ class Message(Base):
     error: Mapped[str] = mapped_column(default="")
     error_code: Mapped[str] = mapped_column(String(64), default="")
     usage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    sources: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    files: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -257,12 +262,14 @@ class Document(Base):
 class Passage(Base):
     """A span of a document: what is searched, and what a citation points at.
 
-    `folded` is `text` in lower case without accents; `embedding` is float32, little endian, of unit length, made by the
-    embedder named `embedder`.
+    `folded` holds the words of title, section and text as they are compared (`assistant.documents.rank.folded`); the
+    full-text index of either database, made by the migration, is over it. `embedding` is float32, little endian, of
+    unit length, made by the embedder named `embedder`. Ids are never used again, so that the highest and their number
+    tell whether anything changed.
     """
 
     __tablename__ = "passages"
-    __table_args__ = (Index(None, "document_id", "position"),)
+    __table_args__ = (Index(None, "document_id", "position"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from colosse.assistant.documents import plain
 from colosse.assistant.documents.blocks import Block, Read
 from colosse.assistant.documents.html import declared_charset, read_html
+from colosse.assistant.documents.isolated import read_isolated
 from colosse.assistant.languages import guess_language
 from colosse.core.errors import TooLargeError, UserError
 
@@ -107,9 +108,13 @@ async def read_document(name: str, data: bytes) -> Read:
     limit = MAX_BYTES if form.binary else MAX_TEXT_BYTES
     if len(data) > limit:
         raise TooLargeError(f"{name} is longer than {limit >> 20} MiB", hint="give it in parts")
-    read = await asyncio.to_thread(_read_text, name, form.media_type, data)
+    if form.binary:
+        read = finished(name, await read_isolated(name, form.binary, form.media_type, data))
+    else:
+        read = await asyncio.to_thread(_read_text, name, form.media_type, data)
     if not read.blocks:
-        raise UserError(f"{name} has no text", code="empty_input")
+        hint = "recognise the text of scanned pages first" if form.binary == "pdf" else ""
+        raise UserError(f"{name} has no text", hint=hint, code="empty_input")
     return read
 
 

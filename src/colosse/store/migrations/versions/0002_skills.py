@@ -25,6 +25,8 @@ def _text(name: str, length: int = 0) -> sa.Column[str]:
 
 def upgrade() -> None:
     """Create the tables and indexes."""
+    op.add_column("messages", sa.Column("sources", sa.JSON(none_as_null=True)))
+    op.add_column("messages", sa.Column("files", sa.JSON(none_as_null=True)))
     op.create_table(
         "skill_runs",
         sa.Column("id", Id, primary_key=True),
@@ -72,9 +74,11 @@ def upgrade() -> None:
         _text("folded"),
         _text("embedder", 100),
         sa.Column("embedding", sa.LargeBinary()),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_passages_owner_id", "passages", ["owner_id"])
     op.create_index("ix_passages_document_id_position", "passages", ["document_id", "position"])
+    _index_words(op.get_bind())
     op.create_table(
         "translated_segments",
         _owner(key=True),
@@ -95,3 +99,25 @@ def upgrade() -> None:
         _moment("expires_at"),
     )
     op.create_index("ix_cached_expires_at", "cached", ["expires_at"])
+
+
+def _index_words(connection: sa.Connection) -> None:
+    """The full-text index over `passages.folded`, which each database keeps in step by itself."""
+    if connection.dialect.name == "postgresql":
+        # The same expression as in `colosse.assistant.documents.search`, or the index is not used.
+        op.execute("CREATE INDEX ix_passages_words ON passages USING gin (to_tsvector('simple', folded))")
+        return
+    op.execute(
+        "CREATE VIRTUAL TABLE passages_words USING fts5("
+        "folded, content='passages', content_rowid='id', tokenize='unicode61 remove_diacritics 2')"
+    )
+    new, old = (
+        "INSERT INTO passages_words (rowid, folded) VALUES (new.id, new.folded);",
+        ("INSERT INTO passages_words (passages_words, rowid, folded) VALUES ('delete', old.id, old.folded);"),
+    )
+    for name, when, what in (
+        ("insert", "AFTER INSERT", new),
+        ("delete", "AFTER DELETE", old),
+        ("update", "AFTER UPDATE OF id, folded", old + new),
+    ):
+        op.execute(f"CREATE TRIGGER passages_words_{name} {when} ON passages BEGIN {what} END")
