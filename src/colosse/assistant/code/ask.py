@@ -11,12 +11,28 @@ from colosse.core.errors import TooLargeError, UserError
 
 
 class CodePrompts(SkillPrompts):
-    """One request a verb; `error` shows what went wrong when it is known."""
+    """The requests of every verb, and what is told of a run that failed."""
 
     system: str
     write: str
+    given: str
+    make_tests: str
+    make_program: str
+    repair: str
     fix: str
     error: str
+    fix_files: str
+    whole: str
+    blocks: str
+    again: str
+    misfit: str
+    explain: str
+    question: str
+    facts: str
+    make_calls: str
+    translate: str
+    make_inputs: str
+    differs: str
     optimize: str
     retry: str
 
