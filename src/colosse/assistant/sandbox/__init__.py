@@ -2,5 +2,6 @@
 
 from colosse.assistant.sandbox.run import Limits, Ran, require, run
 from colosse.assistant.sandbox.system import PYTHON, WORKDIR
+from colosse.assistant.sandbox.toolchains import Toolchain, toolchains
 
-__all__ = ["PYTHON", "WORKDIR", "Limits", "Ran", "require", "run"]
+__all__ = ["PYTHON", "WORKDIR", "Limits", "Ran", "Toolchain", "require", "run", "toolchains"]

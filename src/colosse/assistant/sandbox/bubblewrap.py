@@ -83,7 +83,7 @@ def command(
         argv: the program to isolate and its arguments.
         open_: takes the descriptors that the command needs.
         size: bytes that the run's folder, /tmp and /dev/shm may each hold.
-        files: relative path in the run's folder -> content; what begins with `#!` can be executed.
+        files: relative path in the run's folder -> content; scripts and programs can be executed.
         env: environment beside PATH, HOME, LANG and TMPDIR.
         limits: arguments of the shell's `ulimit`, such as `-t=20`.
     """
@@ -98,7 +98,7 @@ def command(
     for name, text in FILES.items():
         options += ["--file", str(open_.holding(text.encode())), name]
     for name, data in files.items():
-        mode = "0755" if data.startswith(b"#!") else "0644"
+        mode = "0755" if data.startswith((b"#!", b"\x7fELF")) else "0644"
         options += ["--perms", mode, "--file", str(open_.holding(data)), f"{WORKDIR}/{name}"]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORKDIR, "--clearenv"]
     own = {"PATH": search_path(), "HOME": WORKDIR, "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108 (inside)

@@ -302,8 +302,9 @@ class _Job:
         return bool(self._stopped)
 
     def _ran(self, exit_code: int, usage: resource.struct_rusage, seconds: float, inside: Inside) -> Ran:
-        if not self._stopped and exit_code == 128 + signal.SIGXCPU:
-            self._stopped = "cpu"
+        cpu_s = usage.ru_utime + usage.ru_stime
+        if not self._stopped and cpu_s > self._limits.cpu_s and exit_code == 128 + signal.SIGKILL:
+            self._stopped = "cpu"  # by the kernel, between two looks
         # A child's peak starts with the size of who started it: only what is larger is its own.
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = max(self._peak, usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0)
@@ -312,7 +313,7 @@ class _Job:
             stdout=self._out["stdout"].decode(errors="replace"),
             stderr=self._out["stderr"].decode(errors="replace"),
             seconds=seconds,
-            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            cpu_seconds=cpu_s,
             peak_memory_mb=peak / _MB,
             stopped=self._stopped,
             files=self._kept(inside),
@@ -336,7 +337,7 @@ def _ulimits(limits: Limits) -> list[str]:
     """Limits of each process; the kernel holds them, where the looks from outside are 20 ms apart."""
     tasks = 2 * limits.processes + 64
     return [
-        f"-t={math.ceil(limits.cpu_s)}",
+        f"-t={math.ceil(limits.cpu_s) + 1}",
         f"-f={limits.file_mb * _MB // 512}",
         # Twice what may be used: programs ask for more than they touch, and threads are tasks as processes are.
         f"-d={2 * limits.memory_mb * 1024}",

@@ -38,7 +38,7 @@ _X86_64 = {
     "io_uring_register": 427, "kexec_load": 246, "kexec_file_load": 320, "init_module": 175, "finit_module": 313,
     "delete_module": 176, "reboot": 169, "swapon": 167, "swapoff": 168, "acct": 163, "quotactl": 179,
     "quotactl_fd": 443, "syslog": 103, "settimeofday": 164, "clock_settime": 227, "clock_adjtime": 305,
-    "adjtimex": 159, "sethostname": 170, "setdomainname": 171, "mknod": 133, "mknodat": 259, "iopl": 172,
+    "adjtimex": 159, "sethostname": 170, "setdomainname": 171, "iopl": 172,
     "ioperm": 173, "modify_ldt": 154, "uselib": 134, "ustat": 136, "sysfs": 139, "_sysctl": 156, "lookup_dcookie": 212,
     "nfsservctl": 180, "vhangup": 153, "open_by_handle_at": 304, "name_to_handle_at": 303, "fanotify_init": 300,
     "mbind": 237, "set_mempolicy": 238, "migrate_pages": 256, "move_pages": 279, "vmsplice": 278,
@@ -54,17 +54,25 @@ _AARCH64 = {
     "io_uring_register": 427, "kexec_load": 104, "kexec_file_load": 294, "init_module": 105, "finit_module": 273,
     "delete_module": 106, "reboot": 142, "swapon": 224, "swapoff": 225, "acct": 89, "quotactl": 60,
     "quotactl_fd": 443, "syslog": 116, "settimeofday": 170, "clock_settime": 112, "clock_adjtime": 266,
-    "adjtimex": 171, "sethostname": 161, "setdomainname": 162, "mknodat": 33, "lookup_dcookie": 18, "nfsservctl": 42,
+    "adjtimex": 171, "sethostname": 161, "setdomainname": 162, "lookup_dcookie": 18, "nfsservctl": 42,
     "vhangup": 58, "open_by_handle_at": 265, "name_to_handle_at": 264, "fanotify_init": 262,
     "mbind": 235, "set_mempolicy": 237, "migrate_pages": 238, "move_pages": 239, "vmsplice": 75,
     "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "msgget": 186, "mq_open": 180,
 }  # fmt: skip
 """The last line of each: memory that belongs to no process and to no folder, so that nobody could count it."""
 _DENIED = {"x86_64": _X86_64, "aarch64": _AARCH64}
+_DEVICES = (0x2000, 0x6000)
+"""S_IFCHR and S_IFBLK of a mode's S_IFMT."""
 _CHECKED = {
-    "x86_64": {"clone": 56, "clone3": 435, "socket": 41, "socketpair": 53, "ioctl": 16, "personality": 135},
-    "aarch64": {"clone": 220, "clone3": 435, "socket": 198, "socketpair": 199, "ioctl": 29, "personality": 92},
-}
+    "x86_64": {
+        "clone": 56, "clone3": 435, "socket": 41, "socketpair": 53, "ioctl": 16, "personality": 135, "mknod": 133,
+        "mknodat": 259,
+    },
+    "aarch64": {
+        "clone": 220, "clone3": 435, "socket": 198, "socketpair": 199, "ioctl": 29, "personality": 92, "mknodat": 33
+    },
+}  # fmt: skip
+"""Calls that are allowed with some arguments."""
 
 
 @cache
@@ -86,14 +94,14 @@ def seccomp_filter(machine: str = "") -> bytes:
         program += _when(number, [_fail(errno.EPERM)])
     # ENOSYS sends the C library back to clone, whose flags are in a register and can be looked at.
     program += _when(checked["clone3"], [_fail(errno.ENOSYS)])
-    program += _when(
-        checked["clone"], [_argument(0), (_AND, 0, 0, _CLONE_NEW), (_EQUAL, 1, 0, 0), _fail(errno.EPERM), _allow()]
-    )
-    families = (_AF_UNIX, _AF_INET, _AF_INET6)
-    program += _when(checked["socket"], _only(0, families, errno.EAFNOSUPPORT))
-    program += _when(checked["socketpair"], _only(0, (_AF_UNIX,), errno.EAFNOSUPPORT))
-    program += _when(checked["personality"], _only(0, _DEFAULT_PERSONALITIES, errno.EPERM))
-    program += _when(checked["ioctl"], _never(1, _TERMINAL_INPUT, errno.EPERM))
+    program += _when(checked["clone"], [_argument(0), *_masked(_CLONE_NEW), *_only((0,), errno.EPERM)])
+    program += _when(checked["socket"], [_argument(0), *_only((_AF_UNIX, _AF_INET, _AF_INET6), errno.EAFNOSUPPORT)])
+    program += _when(checked["socketpair"], [_argument(0), *_only((_AF_UNIX,), errno.EAFNOSUPPORT)])
+    program += _when(checked["personality"], [_argument(0), *_only(_DEFAULT_PERSONALITIES, errno.EPERM)])
+    program += _when(checked["ioctl"], [_argument(1), *_never(_TERMINAL_INPUT, errno.EPERM)])
+    for name, mode in (("mknod", 1), ("mknodat", 2)):
+        if name in checked:
+            program += _when(checked[name], [_argument(mode), *_masked(0xF000), *_never(_DEVICES, errno.EPERM)])
     program.append(_allow())
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
@@ -106,16 +114,20 @@ def _when(number: int, then: list[_Instruction]) -> list[_Instruction]:
     return [(_EQUAL, 0, len(then), number), *then]
 
 
-def _only(argument: int, values: tuple[int, ...], error: int) -> list[_Instruction]:
-    """Allow the call for these values of an argument."""
+def _only(values: tuple[int, ...], error: int) -> list[_Instruction]:
+    """Allow the call if what is loaded is one of these."""
     tests = [(_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
-    return [_argument(argument), *tests, _fail(error), _allow()]
+    return [*tests, _fail(error), _allow()]
 
 
-def _never(argument: int, values: tuple[int, ...], error: int) -> list[_Instruction]:
-    """Allow the call for any other value of an argument."""
+def _never(values: tuple[int, ...], error: int) -> list[_Instruction]:
+    """Allow the call if what is loaded is none of these."""
     tests = [(_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
-    return [_argument(argument), *tests, _allow(), _fail(error)]
+    return [*tests, _allow(), _fail(error)]
+
+
+def _masked(bits: int) -> list[_Instruction]:
+    return [(_AND, 0, 0, bits)]
 
 
 def _argument(index: int) -> _Instruction:

@@ -16,7 +16,7 @@ PYTHON = sys.executable
 USER = 1000
 """User and group inside."""
 
-_PROGRAMS = ("gcc", "g++", "clang", "clang++", "node", "tsc", "java", "javac", "go")
+_PROGRAMS = ("gcc", "g++", "clang", "clang++", "node", "java", "javac", "go")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "java", "mime.types")
 FILES = {
     "/etc/passwd": f"user:x:{USER}:{USER}:user:{WORKDIR}:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
