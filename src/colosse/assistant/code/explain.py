@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import cases
-from colosse.assistant.code.ask import CodePrompts
 from colosse.assistant.code.form import defined
 from colosse.assistant.code.judge import CodeResult, run_cases, step
 from colosse.assistant.code.languages import title_of
+from colosse.assistant.code.texts import CodePrompts
 from colosse.assistant.ground import sentences
 from colosse.assistant.prompts import Language
 from colosse.assistant.sandbox import require

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import repository
-from colosse.assistant.code.ask import CodePrompts
 from colosse.assistant.code.form import check_syntax, extract, same_names
 from colosse.assistant.code.judge import CodeResult, Step, Trial, argv_of, run_command, shorten, step
 from colosse.assistant.code.languages import LANGUAGES, language_of_file, title_of
 from colosse.assistant.code.patch import PatchError, apply_edits, parse_edits
+from colosse.assistant.code.texts import CodePrompts
 from colosse.assistant.prompts import Language
 from colosse.assistant.sandbox import require
 from colosse.assistant.skill import Check, Listener, Work, in_parallel

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import cases, programs
-from colosse.assistant.code.ask import CodePrompts
 from colosse.assistant.code.form import BLOCK, check_syntax, extract
 from colosse.assistant.code.judge import CodeResult, Step, run_cases
 from colosse.assistant.code.languages import title_of
+from colosse.assistant.code.texts import CodePrompts
 from colosse.assistant.prompts import Language
 from colosse.assistant.sandbox import Ran, require
 from colosse.assistant.skill import Check, Listener, Work
