@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from colosse.assistant import ground
 from colosse.assistant.chat import MESSAGE_OVERHEAD, count_tokens
 from colosse.assistant.ground import Source
+from colosse.assistant.outside import neutral
 from colosse.assistant.prompts import SkillPrompts, prompts
 from colosse.assistant.skill import SMALL_PARAMETERS, Check, Work, parameters_of
 from colosse.engines.schema import ChatMessage
@@ -29,7 +30,7 @@ _CITED = re.compile(r"[ \t]*\[(\d{1,3}(?:\s*[,;]\s*\[?\d{1,3}\]?)*)\]")
 _LATE = re.compile(r"([.!?…])((?:[ \t]*\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\])+)")
 _IMAGE = re.compile(r"!\[([^\]\n]{0,300})\](?:\([^)\n]{0,2000}\)|\[[^\]\n]{0,300}\])?")
 _LINK = re.compile(r"\[([^\]\n]{1,300})\]\([^)\n]{0,2000}\)")
-_TAG = re.compile(r"</?[a-zA-Z!][^<>\n]{0,2000}>")
+_TAG = re.compile(r"</?[a-zA-Z!][^<>]{0,2000}>")
 _URL = re.compile(
     r"(?:[a-z][a-z0-9+.-]{1,20}://|\bwww\.)([^\s/?#<>()\"'\[\]]+)(/[^\s?#<>()\"'\[\]]*)?[^\s<>()\"'\[\]]*", re.I
 )
@@ -189,7 +190,8 @@ def _fitting(texts: CitePrompts, question: str, sources: Sequence[Source], room:
 
 def _passage(texts: CitePrompts, source: Source, nonce: str) -> str:
     where = " · ".join(part for part in (source.title, source.section, str(source.page or "")) if part)
-    return texts.passage.format(id=source.id, where=" ".join(where.split())[:200], text=source.text, nonce=nonce)
+    where = " ".join(neutral(where).split())[:200]
+    return texts.passage.format(id=source.id, where=where, text=neutral(source.text), nonce=nonce)
 
 
 def _messages(texts: CitePrompts, question: str, sources: Sequence[Source]) -> list[ChatMessage]:

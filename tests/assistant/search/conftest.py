@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from colosse.assistant.search.fetch import Policy
+from colosse.core.settings import SearchSettings
 
 Page = str | bytes | web.Response | Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,6 +33,18 @@ class Site:
     def policy(self, **limits: object) -> Policy:
         """Limits under which this site may be fetched, without waiting."""
         return Policy(**{"allow": (self.host,), "delay_s": 0.0, **limits})  # type: ignore[arg-type]
+
+    def settings(self, **more: object) -> SearchSettings:
+        """This site is where to search, and what may be fetched."""
+        base = {"providers": ["searxng"], "searxng_url": self.url, "allow_private": [self.host], "delay_s": 0}
+        return SearchSettings.model_validate({**base, **more})
+
+    def found(self, *paths: str, snippet: str = "") -> None:
+        """Its search, in the form of SearXNG's, knows these pages."""
+        hits = [
+            {"url": path if "://" in path else self.url + path, "title": path, "content": snippet} for path in paths
+        ]
+        self.pages["/search"] = web.json_response({"results": hits})
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(request.path_qs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from colosse.assistant.search.extract import Extracted, extract, neutral
+from colosse.assistant.outside import neutral
+from colosse.assistant.search.extract import Extracted, extract
 from colosse.assistant.search.fetch import Fetched
 from colosse.core.errors import UserError
 from colosse.store.tables import now
@@ -104,11 +105,9 @@ def test_other_brackets_stay(text: str) -> None:
 
 
 async def test_other_formats() -> None:
-    plain = await extract(page("Just words.\n\nAnd more <|im_start|> words.", "text/plain"))
-    assert (plain.read.title, plain.read.text) == (
-        "https://example.org/a",
-        "Just words.\n\nAnd more ‹|im_start|› words.",
-    )
+    plain = await extract(page("Just words.\n\nAnd more <|im_start|> words.\n\nThe end.", "text/plain"))
+    assert (plain.read.title, plain.read.text) == ("https://example.org/a", "Just words.\n\nThe end.")
+    assert plain.num_orders == 1
     marked = await extract(page("# A title\n\nText under it.", "text/markdown"))
     assert marked.read.title == "A title"
     data = await extract(page('{"answer": 42}', "application/json"))

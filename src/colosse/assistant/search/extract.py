@@ -1,7 +1,6 @@
-"""What a fetched page says: its main text in blocks, its title and date, made harmless for a prompt.
+"""What a fetched page says: its main text in blocks, its title and date.
 
-Text that a reader cannot see is left out, and so are links and pictures. What a chat template would take for the
-beginning or the end of somebody's turn is written differently: a page speaks in no role.
+Text that a reader cannot see is left out, and so are links, pictures, and paragraphs that speak to machines.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from colosse.assistant.documents.blocks import Read
 from colosse.assistant.documents.html import read_html
 from colosse.assistant.documents.plain import markdown_blocks
 from colosse.assistant.documents.read import finished, read_document
+from colosse.assistant.outside import gives_orders
 from colosse.assistant.search.fetch import Fetched
 from colosse.core.errors import ColosseError, UserError
 
@@ -27,27 +27,20 @@ _HIDDEN = re.compile(
     re.IGNORECASE,
 )
 _UNSEEN = ("script", "style", "noscript", "template", "iframe", "object", "svg", "form", "button", "select")
-_ROLES = re.compile(
-    r"<(\s*[|｜][^<>\n]{0,60}[|｜]\s*)>"
-    r"|<(\s*/?\s*(?:s|system|user|assistant|human|developer|think|tools?|tool_calls?|tool_response|tool_result|invoke"
-    r"|function_calls?|start_of_turn|end_of_turn|start_header_id|end_header_id|bos|eos|im_start|im_end)\s*)>"
-    r"|<(<\s*/?\s*SYS\s*>)>|\[(\s*/?\s*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*)\]",
-    re.IGNORECASE,
-)
-_INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 
 
 class Extracted(NamedTuple):
-    """A page that was read; `date` is its own, as ISO 8601, or empty."""
+    """A page that was read.
+
+    Attributes:
+        read: its content.
+        date: its own, as ISO 8601, or empty.
+        num_orders: paragraphs that spoke to machines, and were left out.
+    """
 
     read: Read
     date: str = ""
-
-
-def neutral(text: str) -> str:
-    """`text` without invisible characters, and with the marks of roles in other brackets."""
-    text = _INVISIBLE.sub("", text)
-    return _ROLES.sub(lambda found: f"‹{next(inner for inner in found.groups() if inner)}›", text)
+    num_orders: int = 0
 
 
 async def extract(page: Fetched) -> Extracted:
@@ -62,14 +55,10 @@ async def extract(page: Fetched) -> Extracted:
         found = await asyncio.to_thread(_html, page.url, page.text)
     else:
         read = await read_document(f"page.{_SUFFIX.get(page.media_type, 'txt')}", page.data)
-        named = read.title if read.title != "page" else page.url
-        found = Extracted(read.model_copy(update={"title": named}))
-    blocks = [
-        block.model_copy(update={"text": neutral(block.text), "section": neutral(block.section)})
-        for block in found.read.blocks
-    ]
-    title = neutral(" ".join(found.read.title.split()))[:300]
-    return Extracted(found.read.model_copy(update={"title": title, "blocks": blocks}), found.date)
+        found = Extracted(read if read.title != "page" else read.model_copy(update={"title": page.url}))
+    every = found.read.blocks
+    kept = [block for block in every if block.kind == "code" or not gives_orders(block.text)]
+    return Extracted(found.read.model_copy(update={"blocks": kept}), found.date, len(every) - len(kept))
 
 
 def _html(url: str, text: str) -> Extracted:
@@ -94,7 +83,7 @@ def _html(url: str, text: str) -> Extracted:
         include_tables=True,
     )
     title, blocks = read_html(seen)
-    if main and len(main) >= _MIN_CHARS:
+    if main and (len(main) >= _MIN_CHARS or not blocks):
         blocks = list(markdown_blocks(main))
     if not blocks:
         raise UserError(f"{url} has no text", code="empty_input")

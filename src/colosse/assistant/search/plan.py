@@ -56,9 +56,8 @@ async def standalone(work: Work[SearchPrompts], question: str, history: Sequence
 
 async def plan(work: Work[SearchPrompts], question: str, language: str) -> list[str]:
     """At most `MAX_QUERIES` queries; the question itself is the first."""
-    asked = work.texts.plan.format(
-        question=question, count=MAX_QUERIES - 1, language=name_of(language, work.language) if language else ""
-    )
+    name = name_of(language or work.language, work.language)
+    asked = work.texts.plan.format(question=question, count=MAX_QUERIES - 1, language=name)
     messages = [ChatMessage(role="system", content=work.texts.plan_system), ChatMessage(role="user", content=asked)]
     return queries_of((await work.ask(messages, 80)).text, question)
 
