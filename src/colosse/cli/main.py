@@ -13,12 +13,15 @@ from colosse.cli import (
     code,
     config,
     data,
+    docs,
     doctor,
     export,
     keys,
     models,
     plan,
     runs,
+    sandbox,
+    search,
     serve,
     summarize,
     train,
@@ -41,6 +44,8 @@ app.command("ask")(ask.ask)
 app.command("translate")(translate.translate)
 app.command("summarize")(summarize.summarize)
 app.add_typer(code.app, name="code")
+app.command("search")(search.search)
+app.add_typer(docs.app, name="docs")
 app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
@@ -51,6 +56,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+app.add_typer(sandbox.app, name="sandbox")
 
 
 def _version(show: bool) -> None:
