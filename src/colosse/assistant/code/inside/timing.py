@@ -29,7 +29,7 @@ from .outcomes import Bench, fingerprint, load, tampered
 
 SHORT_S = 0.002
 """A call that is shorter is made several times in one repeat, each with everything fresh."""
-MAX_CALLS = 200
+MAX_CALLS = 100
 REPEAT_S = 30.0
 TRACED_S = 3.0
 """A longer call is not traced for its memory: tracing makes it many times slower."""
@@ -154,6 +154,8 @@ def main() -> None:
     """Measure every bench of the job."""
     sys.setrecursionlimit(3000)
     job = json.loads(Path("job.json").read_text())
+    gc.collect()
+    gc.freeze()  # what is here already need not be looked through again before each call
     found = []
     for at, statement in enumerate(job["benches"]):
         pairs, budget_s = (job["pairs"], job["budget_s"]) if at == 0 else (MIN_PAIRS, job["budget_s"] / 4)
