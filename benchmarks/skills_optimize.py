@@ -3,9 +3,9 @@
     python -m benchmarks.skills_optimize --model qwen2.5-coder-1.5b-instruct --items 10 --output optimize.json
 
 Both arms ask the same model; the raw one takes its first greedy answer as it is. The judge is the same for both and
-shown to neither: calls whose results must equal the original's, and a bench, on which the lower end of the 95 % interval
-of the speed-up must be above 1.05. The skill finds its own inputs. The speed-up of an arm is the geometric mean over
-all items; an answer that is wrong or not faster counts as 1.
+shown to neither: calls whose results must equal the original's, and a bench, on which the lower end of the 95 %
+interval of the speed-up must be above 1.05. The skill finds its own inputs. The speed-up of an arm is the geometric
+mean over all items; an answer that is wrong or not faster counts as 1.
 """
 
 from __future__ import annotations
