@@ -153,7 +153,7 @@ class _Passages:
     @cached_property
     def vectors(self) -> Vectors | None:
         """Embeddings of the pieces; None without the model."""
-        return embed.encode(self.pieces) if embed.available() and self.pieces else None
+        return _embedded(self.pieces) if embed.available() and self.pieces else None
 
     def weight(self, stem: str) -> float:
         """How much a word says: inverse document frequency over the pieces, when these are many."""
@@ -198,6 +198,24 @@ class _Passages:
         return [float(value) for value in best]
 
 
+_known: dict[str, Vectors] = {}
+_MOST_KNOWN = 20_000
+"""Sentences whose embeddings are kept: 2 KB each; a long text's are asked for with its parts and again as a whole."""
+
+
+def _embedded(texts: Sequence[str]) -> Vectors:
+    """Embeddings, each text's made once."""
+    import numpy as np
+
+    made = {text: vector for text in dict.fromkeys(texts) if (vector := _known.get(text)) is not None}
+    fresh = [text for text in dict.fromkeys(texts) if text not in made]
+    made.update(zip(fresh, embed.encode(fresh), strict=True))
+    if len(_known) + len(fresh) > _MOST_KNOWN:
+        _known.clear()
+    _known.update({text: made[text] for text in fresh[:_MOST_KNOWN]})
+    return np.stack([made[text] for text in texts])
+
+
 @lru_cache(maxsize=16)
 def _prepared(sources: tuple[Source, ...]) -> _Passages:
     return _Passages(sources)
@@ -215,8 +233,7 @@ def support(sentence: str, sources: Sequence[Source]) -> Support:
     stems = list(dict.fromkeys(facts.content(claim)))
     if not passages.pieces or not (stems or facts.numbers(claim)):
         return Support(score=0.0)
-    language = guess_language(claim)
-    across = bool(language and passages.language and language != passages.language)
+    across = _across(passages, claim)
     near = _near(passages, claim, stems, across)
     order = sorted(near, key=lambda index: (-near[index].score, index))
     chosen, missing = _facts(passages, claim, [i for i in order if near[i].score >= _FLOOR], across)
@@ -240,6 +257,33 @@ _ALIKE = 0.6
 """Across languages, a sentence this near in length speaks of the same thing: both must deny, or neither."""
 _SAME = 0.5
 """A sentence of a passage with this share of the words speaks of the same thing: their negations must agree."""
+
+
+class Nearest(NamedTuple):
+    """A source, and its sentence that comes nearest."""
+
+    source: Source
+    sentence: str
+
+
+def nearest(sentence: str, sources: Sequence[Source], limit: int) -> list[Nearest]:
+    """The `limit` sources that come nearest to a sentence, best first."""
+    passages = _prepared(tuple(sources))
+    stems = list(dict.fromkeys(facts.content(sentence)))
+    near = sorted(_near(passages, sentence, stems, _across(passages, sentence)).values(), key=lambda n: -n.score)
+    found = []
+    for best in near[:limit]:
+        window = range(best.piece, min(best.piece + _WINDOW, len(passages.pieces)))
+        own = [piece for piece in window if passages.owner[piece] == best.source]
+        piece = max(own, key=lambda at: len(passages.stems[at].intersection(stems)))
+        found.append(Nearest(passages.sources[best.source], passages.pieces[piece].strip()))
+    return found
+
+
+def _across(passages: _Passages, claim: str) -> bool:
+    """Whether the claim and the passages are in two languages, as far as can be told."""
+    language = guess_language(claim)
+    return bool(language and passages.language and language != passages.language)
 
 
 def _near(passages: _Passages, claim: str, stems: Sequence[str], across: bool) -> dict[int, _Near]:

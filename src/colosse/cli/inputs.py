@@ -11,6 +11,8 @@ from colosse.core.errors import NotFoundError, TooLargeError, UserError
 
 MAX_BYTES = 16 << 20
 """A longer text is a mistake: at reading speed a model would need days."""
+MAX_DOCUMENT_BYTES = 64 << 20
+"""The same for a document, which is more than its text."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -22,14 +24,24 @@ def read_text(source: str) -> str:
         NotFoundError: no such file.
         TooLargeError: over `MAX_BYTES`.
     """
+    return _decode(read_bytes(source, MAX_BYTES), "standard input" if source == "-" else source)
+
+
+def read_bytes(source: str, most: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """What a file holds, or standard input for `-`; one byte more than `most` when it is longer.
+
+    Raises:
+        UserError: a folder, or standard input is a terminal.
+        NotFoundError: no such file.
+    """
     if source == "-":
         if sys.stdin.isatty():
             raise UserError("standard input is the terminal", hint="pipe a text in, or name a file")
-        return _decode(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+        return sys.stdin.buffer.read(most + 1)
     path = Path(source)
     try:
         with path.open("rb") as file:
-            return _decode(file.read(MAX_BYTES + 1), source)
+            return file.read(most + 1)
     except FileNotFoundError:
         raise NotFoundError(f"no such file: {source}", hint=_neighbour(path)) from None
     except IsADirectoryError:
