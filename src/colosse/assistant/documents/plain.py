@@ -42,9 +42,9 @@ def decode(data: bytes, declared: str = "") -> str:
     for bom, name in _BOMS.items():
         if data.startswith(bom):
             return data.decode(name, errors="replace")
-    for name in ("utf-8", declared):
+    for name in filter(None, ("utf-8", declared)):
         try:
-            return data.decode(name) if name else ""
+            return data.decode(name)
         except (UnicodeDecodeError, LookupError):
             continue
     return data.decode(_charset(data[:_SAMPLE]), errors="replace")

@@ -36,7 +36,7 @@ def terms(text: str) -> list[str]:
 
     Runs of Chinese, Japanese and Korean, which separate no words, are taken as pairs of characters.
     """
-    plain = unicodedata.normalize("NFKD", text.lower().translate(_LIGATURES))
+    plain = unicodedata.normalize("NFKD", text.lower().translate(_LIGATURES)).lower()
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     found = []
     for term in _TERM.findall(unicodedata.normalize("NFC", _ELISION.sub("", plain))):

@@ -72,7 +72,7 @@ async def search_passages(
             .join(Document, Document.id == Passage.document_id)
             .where(Passage.id.in_(scores), Passage.owner_id == owner_id)
         )
-        found = sorted(rows.tuples(), key=lambda row: (-scores[row[0]], row[0]))
+        found = sorted(rows, key=lambda row: (-scores[row[0]], row[0]))
     return [
         Found(
             id=number,

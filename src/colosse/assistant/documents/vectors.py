@@ -62,7 +62,7 @@ class Nearest:
                     )
                 )
                 await asyncio.to_thread(
-                    self._append, [(id, blob) for id, blob in rows.tuples() if blob and id not in known]
+                    self._append, [(id, blob) for id, blob in rows if blob and id not in known]
                 )
             self._seen = (count, newest)
 
