@@ -49,14 +49,14 @@ def test_translate_documents(scripted: Scripted, colosse: Any, tmp_path: Path) -
     assert "Good morning" in done.stdout
     assert "Bonjour" in done.stdout
     for arguments, said in (
-        (["a.srt", "--to", "fr", "--format", "sub"], "unknown format"),
+        ([subtitles, "--to", "fr", "--format", "sub"], "unknown format"),
         ([subtitles, "--to", "fr", "--tone", "rude"], "unknown tone"),
         ([subtitles, "--to", "fr", "--output", tmp_path / "no" / "b.srt"], "no such folder"),
         ([subtitles, "--to", "fr", "--format", "json"], "not JSON"),
         ([subtitles, "--to", "fr", "--format", "docx", "--json"], "not a Word document"),
         ([subtitles, "--to", "fr", "--glossary", tmp_path / "none.csv"], "no such file"),
     ):
-        done = colosse("translate", *arguments, cwd=tmp_path)
+        done = colosse("translate", *arguments)
         assert done.returncode == 2
         assert (done.stdout, done.stderr.count("\n")) == ("", 1)
         assert said in done.stderr

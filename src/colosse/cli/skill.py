@@ -31,6 +31,16 @@ _SAID = {
     "syntax": "the code does not parse: {detail}",
     "changed": "nothing was changed",
     "names": "no longer defined: {detail}",
+    "parameters": "other parameters than before: {detail}",
+    "imports": "imports what it must not: {detail}",
+    "patches": "puts others in the place of: {detail}",
+    "equal": "other results: {detail}",
+    "faster": "not faster: {detail}",
+    "other_inputs": "not faster with other numbers: {detail}",
+    "deterministic": "the original itself does not give the same twice: {detail}",
+    "compared": "changed, and never called: {detail}",
+    "distinct": "different texts were all translated as: {detail}",
+    "structure": "not translated, since the structure would have changed: {detail}",
 }
 """A failed check in words for the person."""
 
