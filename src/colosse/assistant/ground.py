@@ -150,11 +150,6 @@ class _Passages:
         full = (f"{source.title} {source.section} {source.text}" for source in self.sources)
         return [" " + " ".join(facts.words(text)) + " " for text in full]
 
-    @cached_property
-    def vectors(self) -> Vectors | None:
-        """Embeddings of the pieces; None without the model."""
-        return _embedded(self.pieces) if embed.available() and self.pieces else None
-
     def weight(self, stem: str) -> float:
         """How much a word says: inverse document frequency over the pieces, when these are many."""
         if len(self.pieces) < _MANY:
@@ -180,22 +175,23 @@ class _Passages:
             found.append(shares[mask])
         return found
 
-    def similar(self, sentence: str) -> list[float] | None:
-        """For each piece, the best similarity of the windows that start there; their vectors are means."""
-        if self.vectors is None:
-            return None
+    def similar(self, sentence: str, candidates: Sequence[int]) -> dict[int, float]:
+        """For each candidate piece, the best similarity of the windows that start there; their vectors are means.
+
+        Candidates are all pieces of some sources, in order.
+        """
         import numpy as np
 
-        query = embed.encode([sentence])[0]
-        vectors, owner = self.vectors, np.asarray(self.owner)
-        total = vectors.copy()
+        query = _embedded([sentence])[0]
+        total = _embedded([self.pieces[piece] for piece in candidates])
+        vectors, owner = total.copy(), np.asarray([self.owner[piece] for piece in candidates])
         best = vectors @ query
-        for step in range(1, _WINDOW):
+        for step in range(1, min(_WINDOW, len(owner))):
             same = owner[step:] == owner[:-step]
             total[: len(owner) - step][same] += vectors[step:][same]
             norms = np.linalg.norm(total, axis=1)
             best = np.maximum(best, total @ query / np.maximum(norms, 1e-6))
-        return [float(value) for value in best]
+        return {piece: float(value) for piece, value in zip(candidates, best, strict=True)}
 
 
 _known: dict[str, Vectors] = {}
@@ -246,6 +242,10 @@ def support(sentence: str, sources: Sequence[Source]) -> Support:
     return Support(score=round(score, 4), sources=ids, supported=score >= THRESHOLD and not missing, missing=missing)
 
 
+_CLEAR = 0.8
+"""A window with this share of the words is near whatever its embedding says."""
+_MOST_COMPARED = 400
+"""Of more sentences, only the sources that share most words are compared by meaning, unless languages differ."""
 _FLOOR = 0.2
 """A passage below this score can not add the number that the best passage lacks."""
 _STEEP = 10.0
@@ -287,12 +287,19 @@ def _across(passages: _Passages, claim: str) -> bool:
 
 
 def _near(passages: _Passages, claim: str, stems: Sequence[str], across: bool) -> dict[int, _Near]:
-    """How near each source comes."""
+    """How near each source comes; meaning is looked at where words alone do not settle it."""
     words = passages.covered(stems)
-    meaning = passages.similar(claim)
+    meaning: dict[int, float] = {}
+    if passages.pieces and embed.available() and (across or max(words) < _CLEAR):
+        candidates = list(range(len(words)))
+        if len(words) > _MOST_COMPARED and not across:
+            ranked = sorted(candidates, key=lambda piece: -words[piece])[: _MOST_COMPARED // 4]
+            chosen = {passages.owner[piece] for piece in ranked}
+            candidates = [piece for piece in candidates if passages.owner[piece] in chosen]
+        meaning = passages.similar(claim, candidates)
     found: dict[int, _Near] = {}
     for piece, owner in enumerate(passages.owner):
-        score = _score(words[piece], meaning[piece] if meaning else None, across)
+        score = _score(words[piece], meaning.get(piece), across)
         if owner not in found or score > found[owner].score:
             found[owner] = _Near(score, owner, piece)
     return found
