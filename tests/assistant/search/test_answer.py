@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from pydantic import BaseModel
 
+from colosse.assistant.documents.library import add_document
 from colosse.assistant.search import SearchAnswer, search
 from colosse.assistant.search.gather import WebSource
 from colosse.assistant.skill import Listener
@@ -18,7 +19,7 @@ from colosse.core.errors import UserError
 from colosse.core.settings import SearchSettings
 from colosse.engines.engines import Engines
 from colosse.engines.schema import ChatMessage
-from colosse.store import Store, open_store
+from colosse.store import Store, keys, open_store
 from tests.assistant.search.conftest import Site
 from tests.assistant.search.searx import searx
 from tests.fixtures.scripted import Body, Scripted
@@ -176,6 +177,25 @@ async def test_results_and_pages_are_kept(client: Engines, scripted: Scripted, s
     assert len(site.seen) == asked
     assert again.answer == first.answer
     assert again.sources == first.sources
+
+
+async def test_own_documents_need_no_provider(client: Engines, scripted: Scripted, site: Site, store: Store) -> None:
+    async with store.write() as session:
+        await keys.ensure_user(session, keys.LOCAL_USER)
+    notes = b"# Notes\n\nThe lighthouse of Mean Ruz was built in 1860.\n"
+    await add_document(store, keys.LOCAL_USER, "notes.md", notes)
+    writes(scripted, "The lighthouse of Mean Ruz was built in 1860 [1].")
+    found = await search(client, QUESTION, settings=site.settings(providers=["documents"]), store=store)
+    assert found.verified
+    assert [(source.title, source.url, source.fetched_at) for source in found.sources] == [("Notes", "", None)]
+    assert site.seen == []
+    lit(site)
+    both = await search(client, QUESTION, settings=site.settings(providers=["searxng", "documents"]), store=store)
+    assert both.verified
+    other = await search(
+        client, QUESTION, settings=site.settings(providers=["documents"]), store=store, owner_id="other"
+    )
+    assert other.sources == []
 
 
 async def test_providers_fall_over_and_say_so(client: Engines, scripted: Scripted, site: Site) -> None:

@@ -436,6 +436,7 @@ async def test_one_request_a_host_at_a_time(site: Site) -> None:
         ("café".encode("latin-1"), "text/plain; charset=nonsense", "café"),
         ("café".encode("utf-16"), "text/plain", "café"),
         (b'<meta charset="iso-8859-1">caf\xe9', "text/html", '<meta charset="iso-8859-1">café'),
+        (b"a\x1b]0;title\x07\x00b\tc\n", "text/plain", "a]0;titleb\tc\n"),
         (b"\xef\xbb\xbfcaf\xc3\xa9", "text/html; charset=latin-1", "café"),
         (b"\xff\xff\x81", "text/plain", "ÿÿ\ufffd"),
     ],

@@ -119,7 +119,7 @@ async def test_poison_does_not_reach_the_answer(
     assert {path for path in site.seen if not path.startswith("/search")} == {"/robots.txt", "/lighthouse"}
 
 
-@pytest.mark.parametrize("name", POISONS)
+@pytest.mark.parametrize("name", ["ignore", "fake tool call", "roles", "end of the quotation", "hidden", "invisible"])
 async def test_what_the_model_is_sent(
     client: Engines, scripted: Scripted, site: Site, elsewhere: Site, name: str
 ) -> None:

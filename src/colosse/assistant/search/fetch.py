@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import ipaddress
 import re
 import socket
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag, urljoin
@@ -27,9 +26,10 @@ from yarl import URL
 
 import colosse
 from colosse.assistant.search.addresses import PORTS, Address, globally_routable, parse
+from colosse.assistant.search.cache import keep, kept
 from colosse.assistant.search.hosts import host_of
 from colosse.core.errors import TooLargeError, UnavailableError, UserError
-from colosse.store.tables import Cached, now
+from colosse.store.tables import now
 
 if TYPE_CHECKING:
     from colosse.store import Store
@@ -48,6 +48,7 @@ TYPES = (
     "text/xml",
 )
 _META = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_.:-]{1,40})", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _KIND = "page"
 _ROBOTS_BYTES = 500_000
 
@@ -97,7 +98,13 @@ class Fetched:
 
     @property
     def text(self) -> str:
-        """The text, by the charset that the server, a byte order mark or the page declares, else UTF-8, else Latin."""
+        """The text, by the charset that a byte order mark, the server or the page declares, else UTF-8, else Latin.
+
+        Control characters are left out: they would command a terminal.
+        """
+        return _CONTROL.sub("", self._decoded())
+
+    def _decoded(self) -> str:
         marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
         marked = next((name for mark, name in marks.items() if self.data.startswith(mark)), "")
         declared = _META.search(self.data[:2048])
@@ -133,18 +140,27 @@ async def fetch(
         UnavailableError: no answer, an error for an answer, not in time.
     """
     address = parse(url)
-    key = hashlib.sha256("\n".join((address.url, *sorted(policy.allow))).encode()).hexdigest()
-    if store is not None and policy.cache_s and (kept := await _kept(store, key)):
-        return kept
+    key = (address.url, *sorted(policy.allow))
+    if store is not None and policy.cache_s and (value := await kept(store, _KIND, key)):
+        data = zlib.decompress(base64.b64decode(value["data"]))
+        moment = datetime.fromisoformat(value["fetched_at"])
+        return Fetched(value["url"], value["media_type"], value["charset"], data, moment)
     try:
         async with asyncio.timeout(policy.timeout_s):
-            page, keep = await _follow(address, policy, resolve)
+            page, may_be_kept = await _follow(address, policy, resolve)
     except TimeoutError:
         raise UnavailableError(f"{address.url} did not answer within {policy.timeout_s:g} s", code="timeout") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise UnavailableError(f"cannot fetch {address.url}: {str(error)[:200] or type(error).__name__}") from None
-    if store is not None and policy.cache_s and keep:
-        await _keep(store, key, page, policy.cache_s)
+    if store is not None and policy.cache_s and may_be_kept:
+        value = {
+            "url": page.url,
+            "media_type": page.media_type,
+            "charset": page.charset,
+            "data": base64.b64encode(zlib.compress(page.data)).decode(),
+            "fetched_at": page.fetched_at.isoformat(),
+        }
+        await keep(store, _KIND, key, value, policy.cache_s)
     return page
 
 
@@ -263,8 +279,8 @@ async def _get(address: Address, policy: Policy, resolve: Resolve) -> tuple[Fetc
             raise UserError(f"{address.url} is {media_type[:100]}, which is not read", code="content_type")
         data = await _body(response, address.url, policy.max_bytes)
         control = response.headers.get("Cache-Control", "").lower()
-        keep = "no-store" not in control and "private" not in control
-        return Fetched(address.url, media_type, (response.charset or "")[:40], data, now()), keep
+        may_be_kept = "no-store" not in control and "private" not in control
+        return Fetched(address.url, media_type, (response.charset or "")[:40], data, now()), may_be_kept
 
 
 async def _body(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> bytes:
@@ -291,21 +307,3 @@ async def _body(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> b
     if inflate is not None and not inflate.eof:
         raise UnavailableError(f"{url} ended before its end")
     return bytes(data)
-
-
-async def _kept(store: Store, key: str) -> Fetched | None:
-    async with store.read() as session:
-        row = await session.get(Cached, (_KIND, key))
-    if row is None or row.expires_at <= now():
-        return None
-    page = row.value
-    data = zlib.decompress(base64.b64decode(page["data"]))
-    return Fetched(page["url"], page["media_type"], page["charset"], data, row.created_at)
-
-
-async def _keep(store: Store, key: str, page: Fetched, seconds: float) -> None:
-    packed = base64.b64encode(zlib.compress(page.data)).decode()
-    value = {"url": page.url, "media_type": page.media_type, "charset": page.charset, "data": packed}
-    expires = page.fetched_at + timedelta(seconds=seconds)
-    async with store.write() as session:
-        await session.merge(Cached(kind=_KIND, key=key, value=value, created_at=page.fetched_at, expires_at=expires))

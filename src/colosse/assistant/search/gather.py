@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from colosse.assistant.documents.passages import passages_of
 from colosse.assistant.documents.rank import fused, rank
 from colosse.assistant.ground import Source
+from colosse.assistant.search.cache import keep, kept
 from colosse.assistant.search.extract import Extracted, extract
 from colosse.assistant.search.fetch import Fetched, Policy, fetch
 from colosse.assistant.search.providers import Asked, Hit, Provider, ask
@@ -19,10 +19,9 @@ from colosse.assistant.skill import Listener
 from colosse.core.errors import ColosseError
 from colosse.core.settings import SearchSettings
 from colosse.store import Store
-from colosse.store.tables import Cached, now
 
 _KIND = "search"
-_FRESH = timedelta(minutes=15)
+_FRESH_S = 900.0
 _HITS = 10
 """Pages asked of a provider for one query."""
 _MAX_PASSAGES = 200
@@ -79,18 +78,12 @@ async def find(
 async def _asked(providers: Sequence[Provider], query: str, language: str, store: Store | None) -> Asked:
     """`ask`, or what was answered to the same a short while ago."""
     names = ",".join(provider.name for provider in providers)
-    key = hashlib.sha256("\n".join((names, language, query)).encode()).hexdigest()
-    if store is not None:
-        async with store.read() as session:
-            row = await session.get(Cached, (_KIND, key))
-        if row is not None and row.expires_at > now():
-            hits = [Hit.model_validate(hit) for hit in row.value["hits"]]
-            return Asked(hits, row.value["provider"], row.value["notes"])
+    if store is not None and (value := await kept(store, _KIND, (names, language, query))):
+        return Asked([Hit.model_validate(hit) for hit in value["hits"]], value["provider"], value["notes"])
     asked = await ask(providers, query, language, _HITS)
     if store is not None and asked.hits:
         value = {"hits": [hit.model_dump() for hit in asked.hits], "provider": asked.provider, "notes": asked.notes}
-        async with store.write() as session:
-            await session.merge(Cached(kind=_KIND, key=key, value=value, expires_at=now() + _FRESH))
+        await keep(store, _KIND, (names, language, query), value, _FRESH_S)
     return asked
 
 

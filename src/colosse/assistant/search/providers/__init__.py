@@ -66,8 +66,8 @@ async def ask(providers: Sequence[Provider], query: str, language: str, limit: i
         except ProviderError as error:
             notes.append(f"{provider.name}: {error.message}")
             continue
-        hits = [hit for hit in hits if hit.url.startswith(("http://", "https://"))][:limit]
+        hits = [hit for hit in hits if hit.url.startswith(("http://", "https://")) and hit.url.isprintable()]
         if hits:
-            return Asked(hits, provider.name, notes)
+            return Asked(hits[:limit], provider.name, notes)
         notes.append(f"{provider.name}: nothing found")
     return Asked([], "", notes)
