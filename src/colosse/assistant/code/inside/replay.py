@@ -13,7 +13,7 @@ from typing import Any
 from .outcomes import Bench, TooLongError, deadline, fingerprint, load, run_case, tampered
 
 LOAD_S, BENCH_S = 10.0, 20.0
-MAX_LATE = 3
+MAX_LATE = 2
 """After so many calls that did not come back the rest is left out."""
 
 

@@ -113,7 +113,7 @@ def measure(sources: list[str], name: str, statement: str, pairs: int, budget_s:
     """
     programs = [compile(source, f"{name}.py", "exec") for source in sources]
     bench = Bench(statement)
-    calls, load_s, cost = [1, 1], 0.0, 0.0
+    calls, cost = [1, 1], 0.0
     peaks = [0.0, 0.0]
     for version, program in enumerate(programs):  # also the warm-up, of caches that processes share
         start = time.perf_counter()
@@ -125,8 +125,6 @@ def measure(sources: list[str], name: str, statement: str, pairs: int, budget_s:
         if found["seconds"] < TRACED_S:
             peaks[version] = repeat(program, name, bench, 1, memory=True).get("mb", 0.0)
         cost += (time.perf_counter() - start) / (2 if found["seconds"] < TRACED_S else 1)
-        if version == 0:
-            load_s = found["loading"]
     pairs = min(pairs, max(MIN_PAIRS, int(budget_s / cost)))
     seconds: list[list[float]] = [[], []]
     replaced: list[str] = []
@@ -139,11 +137,10 @@ def measure(sources: list[str], name: str, statement: str, pairs: int, budget_s:
             seconds[version].append(found["seconds"])
             loads[version].append(found["loading"])
             replaced += found["tampered"] if version else []
-    load_s = max(load_s, *loads[0])
-    after = [took + max(0.0, loading - load_s) for took, loading in zip(seconds[1], loads[1], strict=True)]
+    longer = max(0.0, min(loads[1]) - min(loads[0]))
     return {
         "before": seconds[0],
-        "after": after,
+        "after": [took + longer for took in seconds[1]],
         "before_mb": peaks[0],
         "after_mb": peaks[1],
         "tampered": sorted(set(replaced)),
