@@ -103,12 +103,12 @@ def _running(pages: list[list[tuple[str, float, float]]]) -> set[str]:
 
 
 def _paragraphs(lines: list[tuple[str, float, float]], levels: dict[float, int]) -> Iterator[Item]:
-    """Lines put together: a new paragraph where the distance or the size of letters changes."""
+    """Lines put together: a new paragraph where the distance is more than of lines, or the size of letters changes."""
     gaps = sorted(a[2] - b[2] for a, b in pairwise(lines) if a[2] > b[2])
-    usual = gaps[len(gaps) // 2] if gaps else 0.0
+    usual = gaps[len(gaps) // 4] if gaps else 0.0  # most gaps of a short page are between paragraphs
     text, size, top = "", 0.0, 0.0
     for line, line_size, line_top in lines:
-        apart = top - line_top > usual * 1.35 or (line_top > top and text[-1:] in ".!?…:")
+        apart = top - line_top > min(usual * 1.35, size * 2.6) or (line_top > top and text[-1:] in ".!?…:")
         bullet = re.match(r"[•▪◦‣–·-]\s", line)
         if text and (apart or line_size != size or bullet):
             yield _item(text, levels.get(size, 0))
@@ -120,7 +120,7 @@ def _paragraphs(lines: list[tuple[str, float, float]], levels: dict[float, int])
 
 
 def _item(text: str, level: int) -> Item:
-    text = text.replace("\x02", "-")
+    text = text.replace("\x02", "")  # where PDFium itself saw a word divided
     if level and len(text) <= 200 and any(c.isalpha() for c in text):
         return {"kind": "heading", "text": text, "level": level}
     return {"kind": "text", "text": text}

@@ -61,9 +61,7 @@ class Nearest:
                         Passage.embedder == embed.NAME,
                     )
                 )
-                await asyncio.to_thread(
-                    self._append, [(id, blob) for id, blob in rows if blob and id not in known]
-                )
+                await asyncio.to_thread(self._append, [(id, blob) for id, blob in rows if blob and id not in known])
             self._seen = (count, newest)
 
     def nearest(self, vector: Vectors, limit: int, allowed: set[int] | None = None) -> list[int]:
