@@ -24,7 +24,7 @@ def examine(colosse: Any, code: int = 0, **env: str) -> dict[str, dict[str, Any]
 def test_what_it_looks_at(colosse: Any, home: Path) -> None:
     found = examine(colosse, COLOSSE_PORT="0")
     looked = {"python", "colosse", "llama.cpp", "vllm", "torch", "processor", "gpu", "memory", "disk", "home", "models"}
-    assert found.keys() == looked | {"web page", "server", "port", "hub", "package index", "database"}
+    assert found.keys() == looked | {"web page", "sandbox", "server", "port", "hub", "package index", "database"}
     assert all(f["status"] in ("ok", "warn", "missing") and f["detail"] for f in found.values())
     assert all(f["mend"] for f in found.values() if f["status"] != "ok")
     assert found["hub"]["status"] == found["package index"]["status"] == "warn"

@@ -73,6 +73,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         _home(settings),
         *_models(settings, store, here),
         _page(),
+        await asyncio.to_thread(_sandbox),
         *await asyncio.to_thread(lambda: list(_server(settings))),
         *reached,
     ]
@@ -165,6 +166,18 @@ def _page() -> Finding:
 
     built = (STATIC / "index.html").is_file()
     return Finding("web page", "ok" if built else "warn", "built" if built else "not built", "make web")
+
+
+def _sandbox() -> Finding:
+    """Whether code can be run to check it."""
+    from colosse.assistant.sandbox import require
+    from colosse.core.errors import ColosseError
+
+    try:
+        require()
+    except ColosseError as error:
+        return Finding("sandbox", "warn", f"{error.message}: code that is written cannot be run", error.hint)
+    return Finding("sandbox", "ok", "programs are isolated by bubblewrap")
 
 
 def _server(settings: Settings) -> Iterator[Finding]:

@@ -426,6 +426,11 @@ async def test_links_in_results_are_not_followed(tmp_path):
     assert ran.files == {"real": b"real", "hard": b"real"}, ran
 
 
+async def test_names_that_are_no_text():
+    ran = await python("open(b'\\xff\\n\\x1b', 'w').write('x')", keep=["*"])
+    assert ran.files == {"\ufffd\n\x1b": b"x"}, ran
+
+
 async def test_hard_links_to_the_system():
     ran = await python("import os; os.link('/etc/passwd', 'x')")
     assert "Invalid cross-device link" in ran.stderr

@@ -154,6 +154,22 @@ async def test_cancelling_ends_it_at_once():
     assert not _running(mark) and _left() == before
 
 
+async def test_it_ends_when_colosse_is_killed():
+    mark = f"colosse-orphan-{os.getpid()}"
+    code = (
+        "import asyncio; from colosse.assistant.sandbox import PYTHON, run\n"
+        f"asyncio.run(run([PYTHON, '-c', 'import time; time.sleep(60)', '{mark}']))"
+    )
+    parent = await asyncio.create_subprocess_exec(PYTHON, "-c", code)
+    while not _running(f"time.sleep(60)\0{mark}"):
+        await asyncio.sleep(0.02)
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(5):
+        while _running(f"time.sleep(60)\0{mark}"):
+            await asyncio.sleep(0.02)
+
+
 async def test_cancelling_one_that_waits_for_its_turn():
     tasks = [asyncio.create_task(run(["sleep", "60"])) for _ in range(20)]
     await asyncio.sleep(0.1)

@@ -135,13 +135,8 @@ def identity() -> dict[str, Any]:
     return {"user": user, "group": user, "extra_groups": []}
 
 
-@cache
-def bubblewrap() -> str:
-    """The bubblewrap that works here, the bundled or the system's.
-
-    Raises:
-        ColosseError: none does; says why and how to mend it.
-    """
+def check_machine() -> None:
+    """Raise a ColosseError on a machine that has none of what isolation is made of."""
     if sys.platform != "linux":
         raise ColosseError(f"code cannot be isolated on {platform.system()}", hint="run Colosse on Linux or in WSL 2")
     if not seccomp_filter():
@@ -149,7 +144,16 @@ def bubblewrap() -> str:
             f"code cannot be isolated on {platform.machine()}: no filter of system calls is known for it",
             hint="use a machine with x86_64 or aarch64",
         )
-    programs = list(_programs())
+
+
+@cache
+def bubblewrap() -> str:
+    """The bubblewrap that works here, the bundled or the system's.
+
+    Raises:
+        ColosseError: none does; says why and how to mend it.
+    """
+    programs = _programs()
     if not programs:
         raise ColosseError("code cannot be isolated: bubblewrap is missing", hint="pip install 'colosse[skills]'")
     said = ""

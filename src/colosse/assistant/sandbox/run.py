@@ -7,7 +7,6 @@ import fnmatch
 import json
 import math
 import os
-import resource
 import select
 import selectors
 import signal
@@ -20,11 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
-from colosse.assistant.sandbox.bubblewrap import Descriptors, bubblewrap, command, enter_stage, identity
+from colosse.assistant.sandbox.bubblewrap import Descriptors, bubblewrap, check_machine, command, enter_stage, identity
 from colosse.assistant.sandbox.watch import MAX_FILES, Inside
 from colosse.core.errors import ColosseError, TooLargeError, UserError
+
+if TYPE_CHECKING:
+    import resource
 
 Stopped = Literal["", "time", "cpu", "memory", "output", "processes", "files"]
 
@@ -141,6 +143,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _prepare() -> str:
+    check_machine()
     enter_stage()
     return bubblewrap()
 
@@ -183,7 +186,7 @@ class _Job:
         self._limits = limits
         self._env = env
         self._stopped: Stopped = ""
-        self._peak = 0
+        self._peak, self._cpu_s = 0, 0.0
         self._out = {"stdout": bytearray(), "stderr": bytearray()}
 
     def run(self) -> Ran:
@@ -290,7 +293,7 @@ class _Job:
         """Whether a limit is passed; says which."""
         limits = self._limits
         now = inside.used(limits.memory_mb * _MB)
-        self._peak = max(self._peak, now.memory)
+        self._peak, self._cpu_s = max(self._peak, now.memory), max(self._cpu_s, now.cpu_s)
         passed: dict[Stopped, bool] = {
             "processes": now.processes - 1 > limits.processes,
             "memory": now.memory > limits.memory_mb * _MB,
@@ -302,7 +305,9 @@ class _Job:
         return bool(self._stopped)
 
     def _ran(self, exit_code: int, usage: resource.struct_rusage, seconds: float, inside: Inside) -> Ran:
-        cpu_s = usage.ru_utime + usage.ru_stime
+        import resource  # which Windows does not have
+
+        cpu_s = max(self._cpu_s, usage.ru_utime + usage.ru_stime)  # without what was killed, and with it
         if not self._stopped and cpu_s > self._limits.cpu_s and exit_code == 128 + signal.SIGKILL:
             self._stopped = "cpu"  # by the kernel, between two looks
         # A child's peak starts with the size of who started it: only what is larger is its own.

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from colosse.assistant.sandbox.system import WORKDIR
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TICK = os.sysconf("SC_CLK_TCK")
 _FOLDERS = (WORKDIR, "/tmp", "/dev/shm")  # noqa: S108 (inside)
 MAX_FILES = 50_000
 """Files and folders of one run: each takes memory of the kernel, also an empty one."""
@@ -36,6 +34,7 @@ class Inside:
     """
 
     def __init__(self, pid: int) -> None:
+        self._page, self._tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
         self._numbers: list[int] = []
         self._process = self._own(os.pidfd_open(pid))
         root = f"/proc/{pid}/root"
@@ -68,14 +67,14 @@ class Inside:
             fields = stat.rpartition(b")")[2].split()
             processes += 1
             ticks += sum(map(int, fields[11:15]))  # utime, stime, and those of children that were waited for
-            resident += int(fields[21]) * _PAGE
+            resident += int(fields[21]) * self._page
         systems = [os.fstatvfs(folder) for folder in self._folders]
         stored = sum((system.f_blocks - system.f_bfree) * system.f_frsize for system in systems)
         files = sum(system.f_files - system.f_ffree for system in systems)
         if resident + stored > memory_limit:
             exact = [_pss(text) for text in self._read(pids, "smaps_rollup")]
             resident = sum(exact) if exact else resident
-        return Used(processes, ticks / _TICK, resident + stored, files)
+        return Used(processes, ticks / self._tick, resident + stored, files)
 
     def _read(self, pids: list[str], name: str) -> Iterator[bytes]:
         for pid in pids:
@@ -100,7 +99,7 @@ def _walk(folder: int, above: str, depth: int) -> Iterator[tuple[str, int]]:
         try:
             mode = os.fstat(number).st_mode
             if mode & 0o170000 == 0o100000:
-                yield above + name, number
+                yield above + os.fsencode(name).decode(errors="replace"), number
             elif mode & 0o170000 == 0o040000 and depth:
                 yield from _walk(number, f"{above}{name}/", depth - 1)
         finally:
