@@ -92,6 +92,8 @@ def test_edits_are_read_from_an_answer() -> None:
     assert apply_edits(files, parse_edits(answer, files)) == {"a.py": "x = 2\n", "pkg/b.py": "y = 3\n"}
     assert parse_edits(hunk.format("y = 1", "y = 3"), files)[0].path == "pkg/b.py"
     assert parse_edits("a.py\n```python\nx = 5\n```", files) == [Edit("a.py", "", "x = 5\n")]
+    both = {"a.py": FILE, "b.py": "x = 1\n"}
+    assert parse_edits(f"```\n{FILE.replace('+', '*')}```", both)[0].path == "a.py"
     assert parse_edits("```python\nx = 5\n```", {"a.py": ""}) == [Edit("a.py", "", "x = 5\n")]
     assert apply_edits(files, [Edit("a.py", "", "x = 1\n")]) == {}
     for answer in ("no edit", "```\nx = 5\n```"):

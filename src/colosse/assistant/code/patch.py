@@ -18,6 +18,8 @@ _HUNK = re.compile(r"^<{5,9} ?SEARCH[ \t]*\n(.*?)^={5,9}[ \t]*\n(.*?)^>{5,9} ?RE
 _ELLIPSIS = re.compile(r"\s*(?:#|//|/\*|--|<!--)?\s*(?:\.{3}|…)[^\w]*(?:\b(?:existing|rest|unchanged)\b.*)?$")
 NEAREST_LINES = 12
 """Lines of the file that are shown when an edit does not match."""
+SAME_FILE = 0.6
+"""Share of lines that a whole file without a name must have in common with the one that it replaces."""
 
 
 class PatchError(ValueError):
@@ -51,7 +53,7 @@ def parse_edits(answer: str, files: Mapping[str, str]) -> list[Edit]:
     blocks = list(BLOCK.finditer(answer))
     if not blocks:
         raise PatchError("there was no edit and no code block")
-    return [Edit(_path_of(answer[: b.start(3)], files, ""), "", b[3]) for b in blocks]
+    return [Edit(_path_of(answer[: b.start(3)], files, b[3], whole=True), "", b[3]) for b in blocks]
 
 
 def apply_edits(files: Mapping[str, str], edits: Sequence[Edit]) -> dict[str, str]:
@@ -197,8 +199,8 @@ def _nearest(lines: Sequence[str], wanted: Sequence[str]) -> str:
     return "\n".join(lines[best : best + size])
 
 
-def _path_of(before: str, files: Mapping[str, str], search: str) -> str:
-    """The file that the text before an edit names last, on one of its three last lines."""
+def _path_of(before: str, files: Mapping[str, str], code: str, *, whole: bool = False) -> str:
+    """The file that the text before an edit names last, on one of its three last lines; else the one it must be of."""
     for line in reversed([line for line in before.splitlines() if line.strip()][-3:]):
         for word in re.findall(r"[\w./\\+-]+", line)[::-1]:
             named = [path for path in files if path == word.removeprefix("./") or path.endswith(f"/{word}")]
@@ -206,7 +208,12 @@ def _path_of(before: str, files: Mapping[str, str], search: str) -> str:
                 return named[0]
     if len(files) == 1:
         return next(iter(files))
-    holding = [path for path, text in files.items() if search and search.strip() in text]
-    if len(holding) == 1:
-        return holding[0]
+    if whole:
+        lines = code.splitlines()
+        likeness = {p: difflib.SequenceMatcher(None, t.splitlines(), lines).ratio() for p, t in files.items()}
+        fitting = [path for path, ratio in likeness.items() if ratio >= SAME_FILE]
+    else:
+        fitting = [path for path, text in files.items() if code.strip() and code.strip() in text]
+    if len(fitting) == 1:
+        return fitting[0]
     raise PatchError(f"an edit does not say its file; name one of: {', '.join(files)}")

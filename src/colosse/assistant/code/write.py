@@ -99,6 +99,7 @@ class _Writing:
         self.given = tests
         self.tests_from: From = "given" if tests else "examples" if self.examples else "model"
         self.transcript: list[Step] = []
+        self.limit = WRITE_TOKENS
         self.request = work.texts.write.format(language=title_of(language), task=task)
         if tests:
             module = cases.module_of(tests) if language == "python" else programs.stem(language)
@@ -116,7 +117,7 @@ class _Writing:
             failed = sorted({c.code: c for c in tried}.values(), key=lambda c: -c.trial.passed)[:2]
             tried += await self._more([(len(tried) + n, self._messages(c)) for n, c in enumerate(failed)])
         passing = [c for c in tried if c.trial.ok]
-        if self.given or len({c.code for c in passing or tried}) < 1:
+        if self.given:
             return self._told(max(tried, key=lambda c: (c.trial.ok, c.trial.passed)), [])
         if self.language != "python":
             return await self._with_program(passing or tried)
@@ -157,8 +158,10 @@ class _Writing:
             )
         self.work.listener.step(f"candidate {seed + 1}: writing")
         temperature = TEMPERATURE if seed else 0.0
-        limit = min(WRITE_TOKENS, room)
+        limit = min(self.limit, room)
         done = await self.work.ask(messages, limit, temperature=temperature, seed=seed if seed else None)
+        if not seed:  # a sampled answer that is much longer than the greedy one has lost its way
+            self.limit = min(WRITE_TOKENS, 2 * done.usage.completion_tokens + 200)
         code, note = extract(done.text.strip())
         self.work.listener.step(f"candidate {seed + 1}: running")
         formed = BLOCK.search(done.text) or (code and all(c.passed for c in check_syntax(code, self.language)))
