@@ -71,6 +71,34 @@ async def test_shared_memory():
     assert ran.stopped == "memory"
 
 
+async def test_memory_in_sockets():
+    ran = await python("""
+        import os, socket, time
+        for _ in range(4): os.fork()
+        keep = [socket.socketpair() for _ in range(200)]
+        for pair in keep:
+            for end in pair:
+                end.setblocking(False)
+                try:
+                    while True: end.send(b'x' * 50_000)
+                except BlockingIOError: pass
+        time.sleep(60)
+    """)
+    assert ran.stopped == "memory", ran
+
+
+async def test_limits_of_the_kernel():
+    ran = await run(["cat", "/proc/self/limits"], limits=Limits(cpu_s=3, memory_mb=100, processes=10, file_mb=1))
+    found = {line[:26].strip(): line[26:].split()[:2] for line in ran.stdout.splitlines()[1:]}
+    assert found["Max cpu time"] == ["4"] * 2
+    assert found["Max file size"] == [f"{1 << 20}"] * 2
+    assert found["Max data size"] == [f"{200 << 20}"] * 2
+    assert found["Max processes"] == ["84"] * 2
+    assert found["Max open files"] == ["512"] * 2
+    assert found["Max core file size"] == ["0"] * 2
+    assert found["Max locked memory"] == [f"{1 << 20}"] * 2
+
+
 async def test_memory_that_belongs_to_nobody():
     await denied("libc.memfd_create(b'x', 0)")
     await denied("libc.shmget(0, 1 << 30, 0o1600)")

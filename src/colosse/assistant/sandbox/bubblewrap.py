@@ -90,11 +90,11 @@ def command(
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     options += ["--as-pid-1", "--cap-drop", "ALL", "--uid", str(USER), "--gid", str(USER), "--hostname", "sandbox"]
     options += system_mounts()
-    for path in prefixes():
-        options += ["--ro-bind", str(_visible(path)), str(path)]
     options += ["--proc", "/proc", "--dev", "/dev"]
     for folder in (WORKDIR, "/tmp", "/dev/shm"):  # noqa: S108 (inside)
         options += ["--size", str(size), "--tmpfs", folder]
+    for path in prefixes():  # after /tmp, which may be where they are
+        options += ["--ro-bind", str(_visible(path)), str(path)]
     for name, text in FILES.items():
         options += ["--file", str(open_.holding(text.encode())), name]
     for name, data in files.items():

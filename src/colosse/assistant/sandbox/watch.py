@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from colosse.assistant.sandbox.system import WORKDIR
@@ -18,7 +20,10 @@ MAX_DEPTH = 32
 
 
 class Used(NamedTuple):
-    """What all processes use now (memory in bytes, with what lies in the writable folders) and used so far (CPU)."""
+    """What all processes use now and used so far (CPU).
+
+    Memory is in bytes, with what lies in the writable folders and what the buffers of sockets may hold.
+    """
 
     processes: int
     cpu_s: float
@@ -35,6 +40,7 @@ class Inside:
 
     def __init__(self, pid: int) -> None:
         self._page, self._tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+        self._socket_bytes = 2 * int(Path("/proc/sys/net/core/wmem_max").read_text())
         self._numbers: list[int] = []
         self._process = self._own(os.pidfd_open(pid))
         root = f"/proc/{pid}/root"
@@ -71,6 +77,7 @@ class Inside:
         systems = [os.fstatvfs(folder) for folder in self._folders]
         stored = sum((system.f_blocks - system.f_bfree) * system.f_frsize for system in systems)
         files = sum(system.f_files - system.f_ffree for system in systems)
+        stored += self._sockets() * self._socket_bytes
         if resident + stored > memory_limit:
             exact = [_pss(text) for text in self._read(pids, "smaps_rollup")]
             resident = sum(exact) if exact else resident
@@ -84,6 +91,10 @@ class Inside:
                     yield os.read(number, 1 << 16)
                 finally:
                     os.close(number)
+
+    def _sockets(self) -> int:
+        said = b"".join(self._read(["1"], "net/sockstat"))
+        return int(found[1]) if (found := re.match(rb"sockets: used (\d+)", said)) else 0
 
     def regular_files(self) -> Iterator[tuple[str, int]]:
         """(path below the run's folder, descriptor) of its regular files; no link is followed."""
