@@ -24,7 +24,7 @@ from typing import Any
 
 from aiohttp import web
 
-from colosse.assistant.documents.rank import query_terms, rank, terms
+from colosse.assistant.documents.rank import bm25, query_terms, terms
 from colosse.assistant.ground import sentences
 from colosse.assistant.search import search
 from colosse.assistant.skill import generate
@@ -103,7 +103,7 @@ def items_of(pages: dict[str, tuple[str, list[tuple[str, str]]]], count: int, se
 async def served(pages: dict[str, tuple[str, list[tuple[str, str]]]]) -> AsyncIterator[str]:
     """The address of the site."""
     addresses = list(pages)
-    shown = [f"{title}\n" + "\n".join(h for h, _ in sections) for title, sections in pages.values()]
+    words = [terms(" ".join([title, *(f"{h} {text}" for h, text in sections)])) for title, sections in pages.values()]
 
     async def page(request: web.Request) -> web.Response:
         title, sections = pages[request.path]
@@ -112,7 +112,8 @@ async def served(pages: dict[str, tuple[str, list[tuple[str, str]]]]) -> AsyncIt
         return web.Response(text=f"{whole}{body}</article></body></html>", content_type="text/html")
 
     async def found(request: web.Request) -> web.Response:
-        best = await asyncio.to_thread(rank, request.query["q"], shown, 5)
+        scores = bm25(query_terms(request.query["q"]), words)
+        best = sorted(range(len(words)), key=lambda i: -scores[i])[:5]
         hits = [{"url": f"{url}{addresses[i]}", "title": pages[addresses[i]][0], "content": ""} for i in best]
         return web.json_response({"results": hits})
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from colosse.assistant.documents.passages import passages_of
-from colosse.assistant.documents.rank import fused, rank
+from colosse.assistant.documents.rank import bm25, fused, query_terms, rank, terms
 from colosse.assistant.ground import Source
 from colosse.assistant.search.cache import keep, kept
 from colosse.assistant.search.extract import Extracted, extract
@@ -24,6 +24,8 @@ _KIND = "search"
 _FRESH_S = 900.0
 _HITS = 10
 """Pages asked of a provider for one query."""
+_LIKELY = 24
+"""Passages whose meaning is compared with the question's."""
 _MAX_PASSAGES = 200
 """Of one page; what is longer is read from its beginning."""
 _TRACKING = ("utm_", "fbclid", "gclid", "mc_cid", "mc_eid")
@@ -70,8 +72,7 @@ async def find(
         ([places[_same(hit.url)] for hit in asked.hits], 1.0) for asked in answers
     ]
     if hits:
-        shown = [f"{hit.title}\n{hit.snippet}" for hit in hits]
-        rankings.append((await asyncio.to_thread(rank, queries[0], shown, len(shown)), 1.0))
+        rankings.append((_by_words(queries[0], [f"{hit.title}\n{hit.snippet}" for hit in hits]), 1.0))
     return [hits[index] for index, _ in fused(rankings)]
 
 
@@ -156,5 +157,15 @@ def choose(question: str, pages: Sequence[Page], own: Sequence[WebSource], limit
             )
             for passage in passages_of(read.blocks)[:_MAX_PASSAGES]
         ]
-    best = rank(question, [f"{one.title}\n{one.section}\n{one.text}" for one in candidates], limit)
-    return [candidates[index].model_copy(update={"id": number}) for number, index in enumerate(best, 1)]
+    texts = [f"{one.title}\n{one.section}\n{one.text}" for one in candidates]
+    # Words are cheap to compare, meaning is not: the rest has no word of the question, or few that say little.
+    likely = _by_words(question, texts)[:_LIKELY]
+    best = rank(question, [texts[index] for index in likely], limit)
+    chosen = [candidates[likely[index]] for index in best]
+    return [one.model_copy(update={"id": number}) for number, one in enumerate(chosen, 1)]
+
+
+def _by_words(query: str, texts: Sequence[str]) -> list[int]:
+    """The indexes of the texts, those with the words of `query` first, else in their order."""
+    scores = bm25(query_terms(query), [terms(text) for text in texts])
+    return sorted(range(len(texts)), key=lambda index: -scores[index])
