@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 class Used(NamedTuple):
     """What all processes use now and used so far (CPU).
 
-    Memory is in bytes, with what lies in the writable folders and what the buffers of sockets may hold.
+    Memory is in bytes, with what lies in the writable folders and what the buffers of sockets usually hold at most.
     """
 
     processes: int
@@ -40,7 +40,7 @@ class Inside:
 
     def __init__(self, pid: int) -> None:
         self._page, self._tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
-        self._socket_bytes = 2 * int(Path("/proc/sys/net/core/wmem_max").read_text())
+        self._socket_bytes = 2 * int(Path("/proc/sys/net/core/wmem_default").read_text())
         self._numbers: list[int] = []
         self._process = self._own(os.pidfd_open(pid))
         root = f"/proc/{pid}/root"
