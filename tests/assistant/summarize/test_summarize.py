@@ -192,6 +192,26 @@ async def test_a_text_of_300_pages_has_every_block_read_once(scripted: Scripted,
     assert heard[-1][0] == heard[-1][1]
 
 
+async def test_notes_of_notes_come_to_an_end(scripted: Scripted, client: Engines) -> None:
+    """Notes as long as they may be, of a text that needs several rounds."""
+
+    def reply(body: dict[str, Any]) -> str:
+        return body["messages"][-1]["content"].split("<text>\n")[1].split("</text>")[0][:700].rsplit(".", 1)[0] + "."
+
+    scripted.reply = reply
+    heard: list[int] = []
+
+    class Heard(Listener):
+        def parts(self, done: int, total: int) -> None:
+            heard.append(total)
+
+    text = "\n\n".join(f"The shop of town {n} sells bread, milk and wine to all who come there." for n in range(1500))
+    result = await summarize(client, text, listener=Heard())
+    assert len(set(heard)) == 2  # the totals of two rounds
+    assert result.verified
+    assert result.sentences[0].text == "The shop of town 0 sells bread, milk and wine to all who come there."
+
+
 async def test_several_documents_say_which_says_what(scripted: Scripted, client: Engines) -> None:
     first = await read_document("ship.md", SHIP.encode())
     second = await read_document("boat.md", b"# The Borealis\n\nThe boat Borealis was built in 1990 in Hamburg.")

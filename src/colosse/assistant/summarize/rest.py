@@ -48,8 +48,7 @@ async def rest_on(
     made = [_made(sentence.text, judged) for sentence, judged in zip(said, found, strict=True)]
     wrong = [index for index, sentence in enumerate(made) if not sentence.supported]
     if mend and wrong:
-        if keep_unsupported or len(wrong) < len(said):
-            work.listener.step(f"correcting {len(wrong)} of {len(said)} sentences")
+        work.listener.step(f"correcting {len(wrong)} of {len(said)} sentences")
 
         async def mended(index: int) -> SummarySentence:
             return await _mended(work, said[index].text, found[index], sources, language)
