@@ -141,6 +141,18 @@ async def test_nothing_found_is_said(client: Engines, scripted: Scripted, site: 
     assert not (await search(client, QUESTION, settings=site.settings())).verified
 
 
+async def test_what_is_true_and_beside_the_question_is_no_answer(
+    client: Engines, scripted: Scripted, site: Site
+) -> None:
+    lit(site)
+    writes(scripted, "Comté is a cheese made of raw milk from cows in the Jura [1].")
+    found = await search(client, "What is the capital of Mongolia?", settings=site.settings())
+    assert not found.verified
+    assert found.answer == "What was found does not answer this question."
+    assert (found.sentences, found.sources, len(found.removed)) == ([], [], 1)
+    assert [check.name for check in found.failed] == ["related"]
+
+
 async def test_pages_that_fail_are_said_and_others_take_their_place(
     client: Engines, scripted: Scripted, site: Site
 ) -> None:

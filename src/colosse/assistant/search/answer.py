@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from colosse.assistant import embed
 from colosse.assistant.cite import CitedSentence, cited_answer
+from colosse.assistant.documents.rank import query_terms, terms
 from colosse.assistant.ground import Source
 from colosse.assistant.languages import guess_language, prompt_language
 from colosse.assistant.search.gather import WebSource, choose, find, read_pages
@@ -21,6 +23,8 @@ from colosse.store import Store
 MAX_QUESTION = 2000
 """Characters of a question."""
 _PASSAGES, _PASSAGES_SMALL = 8, 5
+_RELATED = 0.3
+"""Similarity of a question and a sentence that answers it, in another language or in other words."""
 
 
 class SearchAnswer(Result):
@@ -92,17 +96,40 @@ async def search(
         listener.partial(source)
     listener.step("writing the answer")
     found = await cited_answer(work, question, chosen)
+    kept = [one for one in found.sentences if one.supported]
+    cited = [source for source in chosen if source.id in {used.id for used in found.sources}]
+    related = bool(kept) and await asyncio.to_thread(is_related, question, kept, cited)
     return SearchAnswer(
-        answer=found.answer,
-        verified=found.verified,
-        checks=[Check(name="found", passed=bool(chosen), detail="" if chosen else "; ".join(notes)), *found.checks],
-        sentences=[one for one in found.sentences if one.supported],
-        removed=[one.text for one in found.sentences if not one.supported],
-        sources=[source for source in chosen if source.id in {used.id for used in found.sources}],
+        answer=found.answer if related or not kept else work.texts.unrelated,
+        verified=found.verified and related,
+        checks=[
+            Check(name="found", passed=bool(chosen), detail="" if chosen else "; ".join(notes)),
+            *found.checks,
+            Check(name="related", passed=related or not kept),
+        ],
+        sentences=kept if related else [],
+        removed=[one.text for one in found.sentences if not (one.supported and related)],
+        sources=cited if related else [],
         queries=queries,
         notes=notes,
         **work.cost(),
     )
+
+
+def is_related(question: str, kept: Sequence[CitedSentence], cited: Sequence[Source]) -> bool:
+    """Whether an answer is about the question at all: what a passage says may be true and beside it. Blocks.
+
+    Half of the question's words are in the answer or what it cites, or the answer is near in meaning.
+    """
+    said = [one.text for one in kept]
+    known = set(terms(" ".join([*said, *(f"{one.title} {one.section} {one.text}" for one in cited)])))
+    asked = query_terms(question)
+    if sum(term in known for term in asked) >= len(asked) / 2:
+        return True
+    if not embed.available():
+        return False
+    vectors = embed.encode([question, *said])
+    return bool((vectors[1:] @ vectors[0]).max() >= _RELATED)
 
 
 async def own_passages(store: Store, owner_id: str, question: str) -> list[WebSource]:

@@ -28,12 +28,14 @@ class SearchPrompts(SkillPrompts):
         plan: asks for queries.
         rewrite_system: who writes questions again.
         rewrite: asks for the question without what it leans on.
+        unrelated: told to the person when what was found is about something else.
     """
 
     plan_system: str
     plan: str
     rewrite_system: str
     rewrite: str
+    unrelated: str
 
 
 async def standalone(work: Work[SearchPrompts], question: str, history: Sequence[ChatMessage]) -> str:
