@@ -31,7 +31,7 @@ EDIT_TOKENS = 900
 TEMPERATURE = 0.7
 ROUNDS = 2
 _EVASIVE = re.compile(
-    r"\b(?:pytest|unittest|PYTEST_CURRENT_TEST|sys\.exit|os\._exit|_exit|quit|SystemExit|sys\.modules)\b"
+    r"\b(?:pytest|unittest|PYTEST_CURRENT_TEST|sys\.exit|os\._exit|_exit|SystemExit|sys\.modules)\b|\b(?:exit|quit)\("
 )
 
 
