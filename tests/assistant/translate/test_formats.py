@@ -111,6 +111,7 @@ def test_html() -> None:
         "<!-- a comment -->",
         "title='AÉ TIP'",
         "<b>BOLD <i>AND</i></b> &amp; <code>x y</code>&nbsp;WORLD<br>\n &lt;3 NEXT",
+        '<img src=a alt="AÉ CAT"> WITH',
         "<pre>not this</pre>",
         'var a = "<p>no</p>";',
         'placeholder="YOUR NAME" value=3',

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from colosse.assistant import embed
 from colosse.assistant.checks import (
@@ -98,9 +100,13 @@ async def judged(unit: Unit, answer: str, wish: Wish, terms: Sequence[Term], *, 
 
 
 async def similar(one: str, other: str) -> float:
-    """The cosine of two texts' embeddings."""
-    vectors = await embed.encoded([one, other])
-    return float(vectors[0] @ vectors[1])
+    """The cosine of two texts' embeddings; the source's is made once for all its answers."""
+    return await asyncio.to_thread(lambda: float(_vector(one) @ _vector(other)))
+
+
+@lru_cache(maxsize=256)
+def _vector(text: str) -> Any:
+    return embed.encode([text])[0]
 
 
 def _in_tone(said: str, tone: str) -> Check:

@@ -28,6 +28,7 @@ _WHOLE = frozenset({"code", "kbd", "samp", "var", "tt"})
 _ATTRIBUTE = re.compile(
     r"(?<=\s)(?:title|alt|placeholder|aria-label)\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')", re.IGNORECASE
 )
+_ALT = re.compile(r"\salt\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
 _META = re.compile(
     r"<meta\b(?=[^>]*\b(?:name|property)\s*=\s*[\"'](?:description|og:title|og:description|twitter:title"
     r"|twitter:description)[\"'])[^>]*\bcontent\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')",
@@ -87,7 +88,7 @@ def _attributes(text: str, offset: int) -> Iterator[Slot]:
             value = found[group]
             if has_letter(value):
                 start = offset + tag.start() + found.start(group)
-                yield Slot(start, start + len(value), tuple(parts_of(value)), encoder(value, quotes=True), note=" ")
+                yield Slot(start, start + len(value), tuple(parts_of(value)), encoder(value, quotes=group), note=" ")
 
 
 def _runs(text: str) -> Iterator[tuple[int, int]]:
@@ -131,6 +132,9 @@ def parts_of(raw: str) -> list[Part]:
         if name in _WHOLE and not found[0].startswith("</"):
             position = _end_of(raw, name, position)
             parts.append(Kept(raw[found.start() : position]))
+        elif name == "img" and (alt := _ALT.search(found[0])) and has_letter(alt[1]):
+            before, after = found[0][: alt.start(1)], found[0][alt.end(1) :]
+            parts += [Kept(before, "hard"), *_texts(alt[1]), Kept(after, "hard")]
         elif not name or name in _VOID or found[0].endswith("/>"):
             parts.append(Kept(found[0], "hard" if name == "br" else "mark"))
         else:
@@ -156,10 +160,16 @@ def decoded(entity: str) -> str:
     return unescape(entity)
 
 
-def encoder(raw: str, *, quotes: bool = False) -> Callable[[str], str]:
-    """Encodes text for a place whose source is `raw`: what was an entity there becomes one again."""
+def encoder(raw: str, *, quotes: str = "") -> Callable[[str], str]:
+    """Encodes text for a place whose source is `raw`: what was an entity there becomes one again.
+
+    Args:
+        raw: the source as it stands.
+        quotes: `double` or `single`: those that end the place.
+    """
+    quoted = {"double": {'"': "&quot;"}, "single": {"'": "&#39;"}}.get(quotes or "double" * bool(_ALT.search(raw)), {})
     entities = {unescape(e): e for e in _ENTITY.findall(raw) if unescape(e) != e}
-    table = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **({'"': "&quot;", "'": "&#39;"} if quotes else {}), **entities}
+    table = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **quoted, **entities}
     if re.search(r"&(?![#A-Za-z])", raw):
         table["&"] = "&amp;"
     one = re.compile("|".join(re.escape(char) for char in sorted(table, key=len, reverse=True)))
