@@ -58,7 +58,7 @@ def _parts(cue: str) -> list[Part]:
 
 
 def _encode(text: str) -> str:
-    return re.sub(r"\s*[\r\n]+\s*", " ", text).replace("-->", "→")
+    return re.sub(r"-{2,}>", "->", re.sub(r"\s*[\r\n]+\s*", " ", text))
 
 
 FORMATS = (Format("srt", (".srt",), read), Format("vtt", (".vtt",), read))
