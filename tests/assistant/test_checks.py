@@ -7,8 +7,11 @@ import pytest
 from colosse.assistant.checks import (
     in_language,
     merged,
+    names_kept,
     no_new_numbers,
+    not_copied,
     not_empty,
+    of_length,
     same_kept,
     same_lines,
     same_numbers,
@@ -78,3 +81,37 @@ def test_merged() -> None:
 
 def test_decimals_broken_by_a_space() -> None:
     assert with_numbers_mended("3,4 and 2. 5", "3. 4 and 2. 5") == "3.4 and 2. 5"
+
+
+def test_length_between_languages() -> None:
+    source = "The doctor gave the child a new medicine yesterday."
+    assert of_length(source, "Le médecin a donné hier un nouveau médicament à l'enfant.", "en", "fr").passed
+    assert of_length(source, "医生昨天给了孩子一种新药。", "en", "zh").passed
+    assert not of_length(source, "Le médecin a donné.", "en", "fr").passed
+    assert of_length(source, source * 3, "en", "fr").detail == "153 / 60"
+    assert of_length("Yes", "Absolument", "en", "fr").passed
+
+
+def test_copies() -> None:
+    source = "The doctor gave the child a new medicine."
+    assert not not_copied(source, source.upper()).passed
+    assert not not_copied(source, f"Voici : {source}").passed
+    assert not_copied("Python Menu", "Python Menu").passed
+    assert not_copied(source, "Le médecin a donné un médicament.").passed
+
+
+@pytest.mark.parametrize(
+    ("source", "answer", "missing"),
+    [
+        ("Call read_file now", "Appelez read_file", ""),
+        ("Call read_file now", "Appelez lire_fichier", "read_file"),
+        ("the useState hook", "le crochet", "useState"),
+        ("with Vladimir Putin there", "avec Vladimir Poutine", ""),
+        ("with Vladimir Putin there", "avec lui", "Vladimir Putin"),
+        ("with Vladimir Putin there", "с Владимиром Путиным", ""),
+        ("in the United States now", "aux États-Unis", ""),
+    ],
+)
+def test_names(source: str, answer: str, missing: str) -> None:
+    check = names_kept(source, answer)
+    assert (check.passed, check.detail) == (not missing, missing)
