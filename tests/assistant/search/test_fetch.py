@@ -42,6 +42,7 @@ PRIVATE = [
     "::",
     "::1",
     "::7f00:1",
+    "::8.8.8.8",
     "::ffff:127.0.0.1",
     "::ffff:7f00:1",
     "::ffff:0:127.0.0.1",
@@ -86,12 +87,37 @@ def test_public_addresses_are_fetched(address: str) -> None:
     assert globally_routable(ipaddress.ip_address(address))
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.ip_addresses())
+def within(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """What an address stands for: itself, or the addresses wrapped in it."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    if address.ipv4_mapped:
+        return [address.ipv4_mapped]
+    if address in ipaddress.ip_network("64:ff9b::/96"):
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    if address.sixtofour:
+        return [address.sixtofour]
+    return list(address.teredo) if address.teredo else [address]
+
+
+WRAPPED = st.one_of(
+    st.ip_addresses(),
+    st.builds(
+        lambda prefix, inner, shift: ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) | int(inner) << shift),
+        st.sampled_from(["::", "::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "2002::", "2001::", "fe80::", "2600::"]),
+        st.ip_addresses(v=4),
+        st.sampled_from([0, 64, 80]),
+    ),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(WRAPPED)
 def test_nothing_that_is_not_global_is_routable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    if not address.is_global or address.is_multicast:
-        wrapped = address.version == 6 and (address.ipv4_mapped or address in ipaddress.ip_network("64:ff9b::/96"))
-        assert wrapped or not globally_routable(address)
+    if globally_routable(address):
+        assert all(one.is_global and not one.is_multicast and not one.is_reserved for one in within(address))
 
 
 @settings(max_examples=300, deadline=None)

@@ -28,7 +28,6 @@ _NOT_IPV4 = [IPv4Network(net) for net in ("192.0.0.0/24", "192.88.99.0/24", "192
 _NOT_IPV6 = [IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "3fff::/20", "2620:4f:8000::/48")]
 _UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
-_COMPATIBLE = IPv6Network("::/96")
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
@@ -146,7 +145,7 @@ def _wrapped(address: IPv6Address) -> Iterator[IPv4Address]:
     number = int(address)
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
-    elif address in _NAT64 or address in _COMPATIBLE:
+    elif address in _NAT64:
         yield IPv4Address(number & 0xFFFFFFFF)
     elif address.sixtofour is not None:
         yield address.sixtofour
