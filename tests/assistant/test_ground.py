@@ -67,6 +67,9 @@ def test_supported(sentence: str, source: int) -> None:
         ("The Aurora sank in a 1975 storm.", ["1975"]),
         ("The wreck was found at a depth of 1,200 km.", ["1,200"]),
         ("The wreck was found in May 2020 off Norway.", ["may"]),
+        ("The wreck was found in June 2020 off Norway.", ["june"]),
+        ("In 2019 sales reached 3.4 million dollars.", ["3.4"]),
+        ("In 2019 sales reached 3.4 billion euros.", ["3.4"]),
         ("Sales decreased by 12% in 2019.", ["decreased"]),
         ("The crew of sailors survived.", ["survived"]),
         ("The director of the firm was Jean Dupont.", ["Jean Dupont"]),
@@ -78,6 +81,15 @@ def test_unsupported(sentence: str, missing: list[str]) -> None:
     found = support(sentence, [SHIP, FIRM])
     assert not found.supported, found
     assert found.missing == missing
+
+
+def test_across_two_languages_and_two_sources() -> None:
+    rules = Source(id=7, text="It applies to all firms with more than 250 employees. Fines can reach 20 million euros.")
+    other = Source(id=8, text="Les amendes peuvent atteindre 20 millions d'euros.")
+    assert not support("Fines can reach 20 million dollars.", [rules, other]).supported
+    assert support("Fines can reach 20 million euros.", [rules, other]).supported
+    assert support("It applies to firms with fewer than 250 employees.", [rules]).missing == ["fewer"]
+    assert not support("Les amendes n'atteignent jamais 20 millions d'euros.", [other]).supported
 
 
 @settings(deadline=None)

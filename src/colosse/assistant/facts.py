@@ -29,15 +29,16 @@ _NEGATION_WORDS = {
 _NEGATIONS = frozenset(word for listed in _NEGATION_WORDS.values() for word in listed.split())
 _ANTONYM_PAIRS = (
     "increase/decrease increase/reduce increased/reduced rise/fall rose/fell grow/shrink higher/lower high/low"
-    " more/less most/least better/worse best/worst improve/worsen improve/degrade faster/slower larger/smaller"
-    " bigger/smaller succeed/fail success/failure accept/reject allow/forbid allow/prevent enable/disable win/lose"
-    " won/lost gain/loss before/after above/below always/never true/false possible/impossible legal/illegal"
-    " open/closed first/last early/late oldest/youngest strong/weak positive/negative outperform/underperform"
-    " agree/disagree maximize/minimize maximum/minimum major/minor longer/shorter augmenter/diminuer augmente/diminue"
-    " augmentation/diminution augmentation/reduction hausse/baisse croissance/declin plus/moins superieur/inferieur"
-    " meilleur/pire avant/apres autoriser/interdire autorise/interdit reussir/echouer reussite/echec gagner/perdre"
-    " gagne/perd gain/perte toujours/jamais vrai/faux possible/impossible legal/illegal ouvert/ferme premier/dernier"
-    " fort/faible positif/negatif accepter/refuser accepte/refuse maximum/minimum"
+    " more/less more/fewer most/least better/worse best/worst improve/worsen improve/degrade faster/slower"
+    " larger/smaller bigger/smaller succeed/fail success/failure accept/reject allow/forbid allow/prevent"
+    " enable/disable win/lose won/lost gain/loss before/after above/below always/never true/false possible/impossible"
+    " legal/illegal open/closed first/last early/late oldest/youngest strong/weak positive/negative"
+    " outperform/underperform agree/disagree maximize/minimize maximum/minimum major/minor longer/shorter"
+    " augmenter/diminuer augmente/diminue augmentation/diminution augmentation/reduction hausse/baisse"
+    " croissance/declin plus/moins superieur/inferieur meilleur/pire avant/apres autoriser/interdire autorise/interdit"
+    " reussir/echouer reussite/echec gagner/perdre gagne/perd gain/perte toujours/jamais vrai/faux possible/impossible"
+    " legal/illegal ouvert/ferme premier/dernier fort/faible positif/negatif accepter/refuser accepte/refuse"
+    " maximum/minimum"
 )
 _UNITS = {
     "%": "%", "percent": "%", "percentage": "%", "pourcent": "%", "pourcents": "%", "$": "$", "dollar": "$", "usd": "$",
@@ -139,7 +140,8 @@ def _numbers(text: str) -> Iterable[Number]:
     for match in _NUMBER.finditer(text):
         before = _WORD.findall(fold(text[max(0, match.start() - 12) : match.start()]))[-1:]
         # `20-year`, `3 years`, `12 %`
-        after = [*_WORD.findall(fold(text[match.end() : match.end() + 32])), "", ""][:2]
+        following = _WORD.findall(fold(text[match.end() : match.end() + 32]))
+        after = [*(word for word in following if word not in ("d", "de")), "", ""][:2]
         if text[match.end() : match.end() + 1].isalpha() and not (after[0] in _UNITS or after[0] in _SCALES):
             continue  # a name, such as `3D`
         values = _values(match[1])
@@ -192,7 +194,7 @@ def names(text: str) -> list[str]:
         starts = end == 0 or bool(re.search(r"[.!?:;…\n•\"“«]", gap))
         inner = any(c.isupper() for c in word[1:]) and not (word.isupper() and len(word) > 5)
         odd = inner or any(c.isdigit() for c in word)
-        named = odd or (word[0].isupper() and len(word) > 1 and fold(word) not in _STOP)
+        named = odd or (word[0].isupper() and len(word) > 1 and fold(word) not in _STOP and fold(word) not in _MONTHS)
         if starts or gap.strip(" -'’&"):
             found, run = _closed(found, run), []
         if named and (odd or not starts):
