@@ -16,8 +16,11 @@ from colosse.store.tables import Document, Passage
 
 POOL = 50
 """Passages that each of the two rankings gives to their fusion."""
-WORDS, MEANING = 1.0, 1.0
-"""Weights of the two rankings, as measured (`benchmarks/retrieval.py`)."""
+COVERED = 0.5
+"""Share of a query's words in one passage from which on the words are trusted."""
+MEANING_COVERED, MEANING_ELSE = 0.25, 2.0
+"""Weight of the ranking by meaning, that of words being 1, where a passage has the words, and where none does: the query
+is in another language, or says it otherwise. As measured (`benchmarks/retrieval.py`)."""
 MAX_TERMS = 32
 """Words of a query that are looked up: of a longer one the rest says little more."""
 _PREFIX_CHARS = 5
@@ -64,7 +67,9 @@ async def search_passages(
     by_words, by_meaning = await asyncio.gather(
         words_ranking(store, owner_id, query, documents), meaning_ranking(store, owner_id, query, documents)
     )
-    best = fused([(by_words, WORDS), (by_meaning, MEANING)])[:limit]
+    share = await _covered(store, query_terms(query)[:MAX_TERMS], by_words[:3])
+    weight = MEANING_COVERED if share >= COVERED else MEANING_ELSE
+    best = fused([(by_words, 1.0), (by_meaning, weight)])[:limit]
     scores = dict(best)
     async with store.read() as session:
         rows = await session.execute(
@@ -118,6 +123,13 @@ async def meaning_ranking(store: Store, owner_id: str, query: str, documents: Se
             within = select(Passage.id).where(Passage.owner_id == owner_id, Passage.document_id.in_(documents))
             allowed = set(await session.scalars(within))
     return await asyncio.to_thread(lambda: held.nearest(embed.encode([query])[0], POOL, allowed))
+
+
+async def _covered(store: Store, terms: Sequence[str], passages: Sequence[int]) -> float:
+    """The largest share of `terms` that one of `passages` has."""
+    async with store.read() as session:
+        texts = await session.scalars(select(Passage.folded).where(Passage.id.in_(passages)))
+        return max((len(set(terms) & set(text.split())) / len(terms) for text in texts), default=0.0)
 
 
 def _match(terms: Sequence[str], *, sqlite: bool) -> str:
