@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from colosse.core.settings import Settings
 from colosse.server.app import create_app
 from colosse.server.skills import SKILLS
+from colosse.store.tables import Document, Passage, SkillRun
 from colosse.store.tables import Response as StoredResponse
-from colosse.store.tables import SkillRun
 from tests.server.conftest import FakeClient, make_key
 
 
@@ -34,6 +34,7 @@ class Rule(NamedTuple):
 
 
 NOWHERE = {"thread_id": "thread_0", "run_id": "run_0", "response_id": "resp_0", "skill_run_id": "skill_0"}
+NOWHERE |= {"document_id": "doc_0"}
 MESSAGES = [{"role": "user", "content": "x"}]
 RULES = {
     "GET /health": Rule(),
@@ -55,6 +56,11 @@ RULES = {
     "GET /api/skills/runs/{skill_run_id}": Rule("read", owned=True),
     "GET /api/skills/runs/{skill_run_id}/events": Rule("read", owned=True),
     "DELETE /api/skills/runs/{skill_run_id}": Rule("chat", owned=True),
+    "GET /api/documents": Rule("read"),
+    "POST /api/documents": Rule("chat", body=b"text"),
+    "GET /api/documents/search": Rule("read"),
+    "GET /api/documents/{document_id}/passages/{position}": Rule("read", owned=True),
+    "DELETE /api/documents/{document_id}": Rule("chat", owned=True),
     **{f"POST /api/skills/{name}/runs": Rule("chat", body={}) for name in SKILLS},
     "GET /v1/models": Rule("read"),
     "GET /v1/models/{model_id:path}": Rule("read"),
@@ -84,9 +90,12 @@ def test_every_address_is_listed_and_no_other(settings: Settings, client: FakeCl
 
 async def call(http: httpx2.AsyncClient, address: str, ids: dict[str, str], **headers: str) -> httpx2.Response:
     method, path = address.split(" ")
-    return await http.request(
-        method, path.replace(":path", "").format(model_id="fake", **ids), json=RULES[address].body, headers=headers
-    )
+    url = path.replace(":path", "").format(model_id="fake", position=0, **ids)
+    body = RULES[address].body
+    if isinstance(body, bytes):
+        raw = {"content-type": "application/octet-stream", **headers}
+        return await http.request(method, url, params={"name": "a.txt"}, content=body, headers=raw)
+    return await http.request(method, url, json=body, headers=headers)
 
 
 async def test_nobody_gets_in_without_a_key(public: tuple[httpx2.AsyncClient, FastAPI]) -> None:
@@ -122,12 +131,17 @@ async def test_what_is_somebody_elses_is_not_there(public: tuple[httpx2.AsyncCli
     async with app.state.services.store.write() as session:
         stored = StoredResponse(owner_id=owner, model="fake", status="completed", input=[], body={"id": "x"})
         skill = SkillRun(owner_id=owner, skill="translate", input={"text": "secret"}, status="complete")
-        session.add_all((stored, skill))
+        about = {"media_type": "text/plain", "sha256": "0", "num_bytes": 6, "num_passages": 1}
+        document = Document(owner_id=owner, name="private.txt", **about)
+        session.add_all((stored, skill, document))
+        await session.flush()
+        session.add(Passage(owner_id=owner, document_id=document.id, position=0, text="secret", folded="secret"))
     ids = {
         "thread_id": thread,
         "run_id": started["run"]["id"],
         "response_id": stored.id,
         "skill_run_id": skill.id,
+        "document_id": document.id,
     }
     await http.get(f"/api/runs/{ids['run_id']}/events", headers=alice)
     before = (await http.get(f"/api/threads/{thread}", headers=alice)).json()
@@ -139,6 +153,7 @@ async def test_what_is_somebody_elses_is_not_there(public: tuple[httpx2.AsyncCli
         assert theirs.text.replace(_used(ids, address), "") == nobodys.text.replace(_used(NOWHERE, address), "")
     for listing in ("/api/threads", "/api/skills/runs"):
         assert (await http.get(listing, headers=mallory)).json()["items"] == []
+    assert (await http.get("/api/documents", headers=mallory)).json() == []
     # By the ids of messages either.
     mine = (await http.post("/api/threads", json={}, headers=mallory)).json()["id"]
     for body in ({"content": "x", "parent_id": started["message"]["id"]}, {"parent_id": started["user_message"]["id"]}):

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from colosse.core.settings import EndpointSettings, Settings
+from colosse.core.settings import EndpointSettings, SearchSettings, Settings
 from colosse.server.app import create_app
 from tests.fixtures.scripted import Scripted
 from tests.server.live import Live, serve
@@ -41,7 +41,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     engine = Scripted()
     engine.start()
     endpoint = EndpointSettings(name="scripted", url=engine.url)
-    settings = Settings(home=tmp_path_factory.mktemp("home"), endpoints=[endpoint], model="scripted")
+    settings = Settings(
+        home=tmp_path_factory.mktemp("home"),
+        endpoints=[endpoint],
+        model="scripted",
+        search=SearchSettings(providers=["documents"]),
+    )
     with serve(settings) as live:
         yield live
     engine.stop()
@@ -81,5 +86,7 @@ def things(live: Live) -> dict[str, str]:
     run = live.http.post(f"/api/threads/{thread}/runs", json={"content": "hi"}, headers=origin).json()["run"]["id"]
     response = live.post("/responses", {"input": "hi", "background": True}).json()["id"]
     skill = live.http.post("/api/skills/translate/runs", json={"text": "hi", "to": "fr"}, headers=origin).json()["id"]
-    ids = {"thread_id": thread, "run_id": run, "response_id": response, "skill_run_id": skill}
+    raw = {"content-type": "application/octet-stream", **origin}
+    document = live.http.post("/api/documents", params={"name": "a.txt"}, content=b"text", headers=raw).json()["id"]
+    ids = {"thread_id": thread, "run_id": run, "response_id": response, "skill_run_id": skill, "document_id": document}
     return {**ids, "model_id": "scripted"}

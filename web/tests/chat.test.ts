@@ -44,6 +44,8 @@ const message = (over: Partial<Message>): Message => ({
   error: '',
   error_code: '',
   usage: null,
+  sources: null,
+  files: null,
   created_at: '2026-01-01T00:00:00.000Z',
   ...over,
 });
@@ -117,7 +119,7 @@ describe('asking', () => {
     expect(went).toEqual(['t1']);
     expect(posted()).toEqual([
       ['/threads', { model: 'big' }],
-      ['/threads/t1/runs', { content: 'hello', parent_id: null, model: 'big' }],
+      ['/threads/t1/runs', { content: 'hello', mode: 'chat', parent_id: null, model: 'big' }],
     ]);
     expect(chat.get()).toMatchObject({ openId: 't1', headId: 'a1', pending: null });
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from colosse.assistant.tools import as_file
 from colosse.core.errors import ConflictError, NotFoundError, UserError
 from colosse.engines.schema import ChatMessage
 from colosse.server.api import schema
@@ -83,6 +84,7 @@ async def question_of(session: AsyncSession, thread: Thread, request: schema.Run
         parent_id=parent and parent.id,
         role="user",
         content=request.content,
+        files=[as_file(file.name, file.data) for file in request.files] or None,
         status=COMPLETE,
     )
     session.add(question)

@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 API_PREFIXES = ("/api/", "/v1/")
 PUBLIC = frozenset({("POST", "/api/session")})
 """Addresses under the prefixes that may be asked without being known: logging in."""
+FILES, FILE = "/api/documents", "application/octet-stream"
+"""The address that takes a file as it is, and the kind that says so; a foreign page cannot send that unasked either."""
 
 SECURITY_HEADERS = {
     "content-security-policy": "; ".join(
@@ -132,9 +134,11 @@ class Guard:
         if length.isdecimal() and int(length) > self._max_body:
             raise self._too_large()
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" and scope["path"].startswith(API_PREFIXES):
+        wanted = FILE if scope["path"] == FILES else "application/json"
+        if kind != wanted and scope["path"].startswith(API_PREFIXES):
             raise UnsupportedMediaTypeError(
-                f"the body must be JSON, not {kind[:100] or 'untold'}", hint="Content-Type: application/json"
+                f"the body must be {'a file' if wanted == FILE else 'JSON'}, not {kind[:100] or 'untold'}",
+                hint=f"Content-Type: {wanted}",
             )
 
     def _allowed(self, host: str) -> bool:

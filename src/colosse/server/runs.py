@@ -11,27 +11,33 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from colosse.assistant.chat import count_tokens, messages_for, text_of
-from colosse.core.errors import ColosseError, NotFoundError, UserError
+from colosse.assistant.skill import ASSUMED_MODEL_LEN, Listener
+from colosse.assistant.tools import MAX_FILES_BYTES, Toolbox, answer_with_tools, as_file
+from colosse.core.errors import ColosseError, NotFoundError, TooLargeError, UserError
 from colosse.core.errors import nearest as nearest_of
-from colosse.engines.schema import ChatRequest, Usage
+from colosse.engines.schema import ChatMessage, ChatRequest, Usage
 from colosse.server.api import schema
 from colosse.server.conversation import as_history, question_of, title_of
-from colosse.server.errors import as_colosse_error
+from colosse.server.errors import as_colosse_error, from_validation
 from colosse.server.events import EventLog, encode_event
 from colosse.server.live import Live, LiveRuns, same_request
 from colosse.server.saver import Ending, Saver
 from colosse.server.services import Services
+from colosse.server.skill_events import storable
+from colosse.server.skills import SKILLS, Caller, sources_of
 from colosse.store import get_owned, queries
 from colosse.store.queries import COMPLETE, FAILED, INTERRUPTED, RUNNING
 from colosse.store.tables import Message, Run, Thread, new_id, now
@@ -39,16 +45,40 @@ from colosse.store.tables import Message, Run, Thread, new_id, now
 log = structlog.get_logger(__name__)
 
 
+TURNS = 6
+"""Messages before a question that a skill reads to understand it."""
+
+
 @dataclass(kw_only=True)
 class LiveRun(Live):
     """A chat answer in memory; `message` and `run` are what readers see when it has ended."""
 
     log: EventLog
+    owner_id: str
+    request: schema.RunIn
     thread_id: str
     message: schema.Message
     run: schema.Run
     params: dict[str, Any]
     system: str
+    sources: list[dict[str, Any]] | None = None
+    box: Toolbox | None = None
+
+    @property
+    def files(self) -> list[dict[str, Any]] | None:
+        """What programs of the answer wrote, as it is kept with the message."""
+        return [as_file(name, data) for name, data in self.box.files.items()] if self.box and self.box.files else None
+
+
+class _Steps(Listener):
+    """Tells the readers of an answer what a skill does for it."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+        self._log.step(text)
 
 
 @dataclass
@@ -105,10 +135,15 @@ class Runs(LiveRuns[LiveRun]):
         Raises:
             NotFoundError: no such thread, message or model.
             UserError: a parent that cannot be answered or asked below.
+            TooLargeError: files that are too large to be kept with a message.
             ConflictError: the parent is still being written, or the key was used for another request.
             RateLimitError: too many runs.
             UnavailableError: the server is stopping.
         """
+        if sum(len(file.data) for file in request.files) > MAX_FILES_BYTES:
+            raise TooLargeError(
+                f"the files are over {MAX_FILES_BYTES / 1e6:g} MB together", hint="give smaller ones", param="files"
+            )
         fingerprint = hashlib.sha256(f"{thread_id} {request.model_dump_json()}".encode()).hexdigest()
         with self._admitted():
             try:
@@ -126,7 +161,7 @@ class Runs(LiveRuns[LiveRun]):
                 if earlier is None:
                     raise
                 return earlier
-            self._launch(started, request, system)
+            self._launch(owner_id, started, request, system)
         return started
 
     async def stop_thread(self, thread_id: str) -> None:
@@ -169,7 +204,7 @@ class Runs(LiveRuns[LiveRun]):
         idempotency_key: str | None,
         fingerprint: str,
     ) -> schema.RunStarted:
-        model = self._resolve(request.model or thread.model)
+        model = self._resolve(request.model or thread.model, bool(request.tools) and request.mode == "chat")
         question = await question_of(session, thread, request)
         # Ids are given here, so that all of this is one flush.
         answer = Message(
@@ -201,18 +236,27 @@ class Runs(LiveRuns[LiveRun]):
         await session.flush()
         return _started(run, question, answer)
 
-    def _resolve(self, model: str) -> str:
+    def _resolve(self, model: str, with_tools: bool) -> str:
         name = model or self._services.client.default_model
-        known = [info.id for info in self._services.client.models()]
+        known = {info.id: info for info in self._services.client.models()}
         if name not in known:
             raise NotFoundError(
                 f"no model {name!r}", hint=nearest_of(name, known), code="model_not_found", param="model"
             )
+        if with_tools and "tools" not in known[name].capabilities:
+            raise UserError(
+                f"{name} does not call tools",
+                hint="choose a model that does, or mode 'search' or 'documents', which every model can",
+                code="tools_not_supported",
+                param="tools",
+            )
         return name
 
-    def _launch(self, started: schema.RunStarted, request: schema.RunIn, system: str) -> None:
+    def _launch(self, owner_id: str, started: schema.RunStarted, request: schema.RunIn, system: str) -> None:
         run = LiveRun(
             id=started.run.id,
+            owner_id=owner_id,
+            request=request,
             thread_id=started.run.thread_id,
             message=started.message,
             run=started.run,
@@ -244,12 +288,33 @@ class Runs(LiveRuns[LiveRun]):
     async def _answer(self, run: LiveRun, tally: _Tally) -> None:
         client = self._services.client
         async with self._services.store.read() as session:
-            history = as_history(await queries.path_to(session, str(run.message.parent_id)))
+            path = await queries.path_to(session, str(run.message.parent_id))
+        history = as_history(path)
         if not history:
             raise NotFoundError("the thread was deleted")
+        if run.request.mode != "chat":
+            await self._cited(run, path[-1].content, history[:-1], tally)
+            return
+        if run.request.tools:
+            run.box = Toolbox(
+                client,
+                run.request.tools,
+                history,
+                model=run.run.model,
+                store=self._services.store,
+                owner_id=run.owner_id,
+                search=self._services.settings.search,
+                files={file["name"]: b64decode(file["content_base64"]) for row in path for file in row.files or ()},
+                on_step=run.log.step,
+            )
         room = (await client.ensure(run.run.model)).max_model_len
         while True:
-            fitted = messages_for(history, run.system, room, max_tokens=run.params.get("max_tokens")).messages
+            # Half of the context is left to what tools give back.
+            own = room // 2 if room and run.box else room
+            fitted = messages_for(history, run.system, own, max_tokens=run.params.get("max_tokens")).messages
+            if run.box:
+                system = f"{text_of(fitted[0])}\n\n{run.box.texts.instructions}"
+                fitted[0] = fitted[0].model_copy(update={"content": system})
             request = ChatRequest(model=run.run.model, messages=fitted, stream=True, **run.params)
             log.debug("run", run=run.id, model=run.run.model, messages=[m.model_dump() for m in fitted])
             try:
@@ -264,7 +329,13 @@ class Runs(LiveRuns[LiveRun]):
 
     async def _stream(self, run: LiveRun, request: ChatRequest, tally: _Tally) -> None:
         # One thread's requests share a beginning: the engine that has it cached should get them.
-        async with contextlib.aclosing(self._services.client.chat(request, affinity=run.thread_id)) as deltas:
+        client = self._services.client
+        if run.box is None:
+            answer = client.chat(request, affinity=run.thread_id)
+        else:
+            room = (await client.ensure(request.model)).max_model_len or ASSUMED_MODEL_LEN
+            answer = answer_with_tools(client, request, run.box, room=room // 3, affinity=run.thread_id)
+        async with contextlib.aclosing(answer) as deltas:
             async for delta in deltas:
                 if delta.content or delta.reasoning:
                     run.log.add(delta.content, delta.reasoning)
@@ -274,8 +345,27 @@ class Runs(LiveRuns[LiveRun]):
                 if delta.usage is not None:
                     tally.usage = delta.usage
 
+    async def _cited(self, run: LiveRun, question: str, history: list[ChatMessage], tally: _Tally) -> None:
+        """Answer with the skill of the run's mode, whose citations are checked."""
+        skill = SKILLS[run.request.mode]
+        services = self._services
+        before = [{"role": message.role, "content": text_of(message)} for message in history[-TURNS:]]
+        asked = {"question": question, "history": before, "model": run.run.model}
+        by = Caller(services.client, services.store, run.owner_id, services.settings.search, _Steps(run.log))
+        try:
+            given = skill.input.model_validate(asked)
+        except ValidationError as error:
+            raise from_validation([dict(one) for one in error.errors()]) from None
+        result = await skill.call(by, given)
+        run.sources = sources_of(result)
+        run.log.add(result.answer)
+        tally.first = tally.last = time.perf_counter()
+        tally.usage = result.usage
+
     async def _finish(self, run: LiveRun, status: str, error: str, code: str, tally: _Tally) -> None:
         usage = tally.as_usage()
+        if run.box is not None and run.box.sources:
+            run.sources = [storable(source.model_dump()) for source in run.box.sources]
         moment: datetime = now()
         await self._saver.end(
             Ending(
@@ -286,6 +376,8 @@ class Runs(LiveRuns[LiveRun]):
                 error=error,
                 error_code=code,
                 usage=None if usage is None else usage.model_dump(),
+                sources=run.sources,
+                files=run.files,
                 finished_at=moment,
             )
         )
@@ -297,6 +389,8 @@ class Runs(LiveRuns[LiveRun]):
                 "content": run.log.content,
                 "reasoning": run.log.reasoning,
                 "usage": usage,
+                "sources": run.sources and [schema.Source.model_validate(source) for source in run.sources],
+                "files": run.files and [schema.FileOut.model_validate(file) for file in run.files],
             }
         )
         run.finished = time.monotonic()

@@ -35,7 +35,10 @@ _END_MESSAGE = (
     update(Message.__table__)  # type: ignore[arg-type]
     .where(Message.__table__.c.id == bindparam("message_id"))
     .values(
-        {name: bindparam(f"new_{name}") for name in ("content", "reasoning", "status", "error", "error_code", "usage")}
+        {
+            name: bindparam(f"new_{name}")
+            for name in ("content", "reasoning", "status", "error", "error_code", "usage", "sources", "files")
+        }
     )
 )
 _END_RUN = (
@@ -57,6 +60,8 @@ class Ending:
     error_code: str
     usage: dict[str, Any] | None
     finished_at: datetime
+    sources: list[dict[str, Any]] | None = None
+    files: list[dict[str, Any]] | None = None
     saved: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -153,5 +158,7 @@ def _row(ending: Ending) -> dict[str, Any]:
         "new_error": ending.error,
         "new_error_code": ending.error_code,
         "new_usage": ending.usage,
+        "new_sources": ending.sources,
+        "new_files": ending.files,
         "new_finished_at": ending.finished_at,
     }

@@ -21,7 +21,7 @@ from colosse.server.errors import as_colosse_error
 from colosse.server.events import encode_event
 from colosse.server.live import Live, LiveRuns, same_request
 from colosse.server.skill_events import SkillLog, storable
-from colosse.server.skills import Skill, SkillIn
+from colosse.server.skills import Caller, Skill, SkillIn
 from colosse.store.queries import COMPLETE, FAILED, RUNNING
 from colosse.store.tables import SkillRun, now
 
@@ -112,7 +112,8 @@ class SkillRuns(LiveRuns[LiveSkill]):
         result: dict[str, Any] | None = None
         services = self._services
         try:
-            done = await run.skill.call(services.client, run.input, services.store, run.owner_id, run.log)
+            by = Caller(services.client, services.store, run.owner_id, services.settings.search, run.log)
+            done = await run.skill.call(by, run.input)
             result = storable(done.model_dump(mode="json"))
         except asyncio.CancelledError:
             status, error, code = run.stop_as

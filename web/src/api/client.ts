@@ -1,6 +1,19 @@
 // The app's API, typed. Every failure is an `ApiError`; `status` 0 means that the server could not be reached.
 
-import type { Run, RunIn, RunStarted, State, Thread, ThreadPage, ThreadPatch, ThreadWithMessages } from './types';
+import type {
+  Document,
+  Passage,
+  Run,
+  RunIn,
+  RunStarted,
+  SkillInfo,
+  SkillRun,
+  State,
+  Thread,
+  ThreadPage,
+  ThreadPatch,
+  ThreadWithMessages,
+} from './types';
 
 export class ApiError extends Error {
   constructor(
@@ -20,16 +33,22 @@ export class ApiError extends Error {
 
 interface Options {
   body?: unknown;
+  /** The body as it is, instead. */
+  file?: File;
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
 
-async function call<T>(method: string, path: string, { body, headers, signal }: Options = {}): Promise<T> {
+async function call<T>(method: string, path: string, { body, file, headers, signal }: Options = {}): Promise<T> {
   const init: RequestInit = { method, headers: { accept: 'application/json', ...headers } };
   if (signal) init.signal = signal;
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers = { ...init.headers, 'content-type': 'application/json' };
+  }
+  if (file) {
+    init.body = file;
+    init.headers = { ...init.headers, 'content-type': 'application/octet-stream' };
   }
   let response: Response;
   try {
@@ -63,6 +82,14 @@ export const api = {
   startRun: (threadId: string, body: RunIn, idempotencyKey: string) =>
     call<RunStarted>('POST', `/threads/${at(threadId)}/runs`, { body, headers: { 'idempotency-key': idempotencyKey } }),
   stopRun: (id: string) => call<Run>('DELETE', `/runs/${at(id)}`),
+  documents: () => call<Document[]>('GET', '/documents'),
+  addDocument: (file: File) => call<Document>('POST', `/documents?name=${at(file.name)}`, { file }),
+  removeDocument: (id: string) => call<void>('DELETE', `/documents/${at(id)}`),
+  passage: (id: string, position: number) => call<Passage>('GET', `/documents/${at(id)}/passages/${position}`),
+  skills: () => call<SkillInfo[]>('GET', '/skills'),
+  startSkill: (name: string, body: unknown, idempotencyKey: string) =>
+    call<SkillRun>('POST', `/skills/${at(name)}/runs`, { body, headers: { 'idempotency-key': idempotencyKey } }),
+  stopSkill: (id: string) => call<SkillRun>('DELETE', `/skills/runs/${at(id)}`),
 };
 
 export type Api = typeof api;

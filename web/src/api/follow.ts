@@ -2,24 +2,48 @@
 
 import { type ApiError, errorOf } from './client';
 import { readEvents } from './sse';
-import type { Delta, Done, Snapshot } from './types';
+import type { Delta, Done, SkillRun, SkillSnapshot, Snapshot, Step } from './types';
 
-export interface Follower {
-  snapshot(value: Snapshot): void;
-  delta(value: Delta): void;
-  done(value: Done): void;
+export interface Connection {
   /** The connection was lost (`false`) or is back (`true`). */
   connected(yes: boolean): void;
   /** The server does not know the run (any more), or refuses to tell. */
   gone(error: ApiError): void;
 }
 
+export interface Follower extends Connection {
+  snapshot(value: Snapshot): void;
+  step?(value: Step): void;
+  delta(value: Delta): void;
+  done(value: Done): void;
+}
+
+export interface SkillFollower extends Connection {
+  snapshot(value: SkillSnapshot): void;
+  step(value: Step): void;
+  parts(value: { done: number; total: number }): void;
+  text(value: { text: string }): void;
+  partial(value: unknown): void;
+  done(value: SkillRun): void;
+}
+
 /** Longest silence in ms: the server sends a comment every 15 s, so that more means a dead connection. */
 const SILENCE = 40_000;
+const NAMES = new Set(['snapshot', 'step', 'delta', 'parts', 'text', 'partial', 'done']);
 const FIRST_WAIT = 400;
 const LONGEST_WAIT = 8_000;
 
-export async function follow(runId: string, to: Follower, signal: AbortSignal): Promise<void> {
+/** Follow a chat answer. */
+export const follow = (runId: string, to: Follower, signal: AbortSignal) => listen(`/runs/${at(runId)}`, to, signal);
+
+/** Follow a call of a skill. */
+export const followSkill = (runId: string, to: SkillFollower, signal: AbortSignal) =>
+  listen(`/skills/runs/${at(runId)}`, to, signal);
+
+const at = encodeURIComponent;
+
+async function listen(path: string, to: Follower | SkillFollower, signal: AbortSignal): Promise<void> {
+  const hear = to as unknown as Record<string, ((value: unknown) => void) | undefined>;
   let lastId = '';
   let failures = 0;
   while (!signal.aborted) {
@@ -35,7 +59,7 @@ export async function follow(runId: string, to: Follower, signal: AbortSignal): 
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (lastId) headers['last-event-id'] = lastId;
-      const response = await fetch(`/api/runs/${encodeURIComponent(runId)}/events`, {
+      const response = await fetch(`/api${path}/events`, {
         headers,
         signal: attempt.signal,
       });
@@ -52,12 +76,8 @@ export async function follow(runId: string, to: Follower, signal: AbortSignal): 
             failures = 0;
             lastId = id || lastId;
             const value = JSON.parse(data);
-            if (event === 'snapshot') to.snapshot(value);
-            else if (event === 'delta') to.delta(value);
-            else if (event === 'done') {
-              ended = true;
-              to.done(value);
-            }
+            if (event === 'done') ended = true;
+            if (NAMES.has(event)) hear[event]?.(value);
           },
           alive,
         );

@@ -17,6 +17,22 @@ export type ThreadWithMessages = Schemas['ThreadWithMessages'];
 export type Usage = NonNullable<Message['usage']>;
 
 /** Bodies of server-sent events; a `delta` carries only what it adds to. */
+export type SkillRun = Schemas['SkillRun'];
+export type SkillInfo = Schemas['SkillOut'];
+export type Source = Schemas['Source'];
+export type Document = Schemas['Document'];
+export type Passage = Schemas['Passage'];
+export type FileOut = Schemas['FileOut'];
+export type Mode = Schemas['RunIn']['mode'];
+
+/** Event `snapshot` of a skill: everything so far. */
+export interface SkillSnapshot {
+  step: string;
+  parts: { done: number; total: number } | null;
+  text: string;
+  partials: unknown[];
+}
+export type Step = Schemas['Step'];
 export type Snapshot = Schemas['Snapshot'];
 export type Delta = Partial<Schemas['Delta']>;
 export type Done = Schemas['Done'];

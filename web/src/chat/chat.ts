@@ -2,7 +2,7 @@
 
 import { ApiError, api, randomKey } from '../api/client';
 import { follow, pause } from '../api/follow';
-import type { Done, Message, RunIn, State, Thread } from '../api/types';
+import type { Done, Message, Mode, RunIn, State, Thread } from '../api/types';
 import { prefs, setPreferredModel, setSession } from '../prefs';
 import { createStore } from './store';
 import { leafBelow, type Messages } from './tree';
@@ -11,6 +11,8 @@ import { leafBelow, type Messages } from './tree';
 export interface Live {
   content: string;
   reasoning: string;
+  /** What is being done before the answer comes. */
+  step: string;
   connected: boolean;
 }
 
@@ -239,6 +241,7 @@ export async function send(
   content: string,
   parentId: string | null | undefined,
   onThread: (id: string) => void,
+  mode: Mode = 'chat',
 ): Promise<boolean> {
   const before = chat.get();
   const parent = parentId === undefined ? before.headId : parentId;
@@ -255,7 +258,7 @@ export async function send(
         onThread(id);
       }
     }
-    await start(id, { content, parent_id: parent, model });
+    await start(id, { content, parent_id: parent, model, mode });
   });
 }
 
@@ -307,7 +310,7 @@ function attach(message: Message): void {
   followers.set(runId, control);
   const put = (change: (old: Live) => Partial<Live>) =>
     chat.set(({ live }) => {
-      const old = live.get(id) ?? { content: message.content, reasoning: message.reasoning, connected: true };
+      const old = live.get(id) ?? { content: message.content, reasoning: message.reasoning, step: '', connected: true };
       return { live: new Map(live).set(id, { ...old, ...change(old) }) };
     });
   put(() => ({}));
@@ -316,6 +319,7 @@ function attach(message: Message): void {
     runId,
     {
       snapshot: (value) => put(() => value),
+      step: ({ text }) => put(() => ({ step: text })),
       delta: (value) =>
         put((old) => ({
           content: old.content + (value.content ?? ''),

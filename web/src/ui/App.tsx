@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { lazy, Suspense, useEffect, useRef } from 'react';
 import { chat } from '../chat/chat';
 import { useStore } from '../chat/store';
 import { useWords } from '../i18n';
@@ -10,6 +10,8 @@ import { Header } from './Header';
 import { Mark } from './icons';
 import { KeyPage } from './KeyPage';
 import { Sidebar, useDrawer } from './Sidebar';
+
+const SkillPage = lazy(() => import('../skills/SkillPage'));
 
 export function App() {
   const { t } = useWords();
@@ -38,11 +40,13 @@ function Workspace() {
   const { narrow, drawer, setDrawer } = useDrawer();
   const sidebar = useStore(prefs, (value) => value.sidebar);
   const threadId = useStore(route, (value) => value.threadId);
+  const skill = useStore(route, (value) => value.skill);
   const visit = useStore(chat, (value) => value.visit);
   const title = useStore(chat, (value) => value.threads.find(({ id }) => id === threadId)?.title);
   useEffect(() => {
-    document.title = title ? `${title} · Colosse` : 'Colosse';
-  }, [title]);
+    const name = skill ? t(`skill.${skill}`) : title;
+    document.title = name ? `${name} · Colosse` : 'Colosse';
+  }, [title, skill, t]);
   const shown = narrow ? drawer : sidebar;
   const toggle = () => (narrow ? setDrawer(!drawer) : setSidebar(!sidebar));
   return (
@@ -53,7 +57,13 @@ function Workspace() {
       <Sidebar shown={shown} modal={narrow} onClose={toggle} onNavigate={() => setDrawer(false)} />
       <main className="main">
         <Header sidebar={shown && !narrow} onToggle={toggle} />
-        <Conversation key={visit} />
+        {skill ? (
+          <Suspense>
+            <SkillPage key={skill} page={skill} />
+          </Suspense>
+        ) : (
+          <Conversation key={visit} />
+        )}
       </main>
       <Announcer />
     </div>

@@ -1,4 +1,5 @@
 import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from 'react';
+import type { Mode } from '../api/types';
 import { chat, stop } from '../chat/chat';
 import { useStore } from '../chat/store';
 import { useWords } from '../i18n';
@@ -15,13 +16,16 @@ interface Props {
   threadId: string | null;
   busy: boolean;
   /** False when it could not be sent. */
-  onSend: (text: string) => Promise<boolean>;
+  onSend: (text: string, mode: Mode) => Promise<boolean>;
 }
+
+const MODES = ['chat', 'search', 'documents'] as const;
 
 export function Composer({ ref, threadId, busy, onSend }: Props) {
   const { t } = useWords();
   const field = useRef<HTMLTextAreaElement>(null);
   const [text, setText] = useState(() => drafts.get(threadId));
+  const [mode, setMode] = useState<Mode>('chat');
   const noModel = useStore(chat, ({ server }) => server !== null && server.models.length === 0);
   const ready = !busy && !noModel && text.trim() !== '';
 
@@ -53,7 +57,7 @@ export function Composer({ ref, threadId, busy, onSend }: Props) {
     if (!ready) return;
     const value = text;
     change('');
-    if (await onSend(value)) return;
+    if (await onSend(value, mode)) return;
     // Not sent: the text comes back, unless something else was begun meanwhile.
     setText((now) => now || value);
     drafts.set(chat.get().openId, value);
@@ -79,6 +83,18 @@ export function Composer({ ref, threadId, busy, onSend }: Props) {
         field.current?.focus();
       }}
     >
+      <select
+        className="mode"
+        aria-label={t('composer.mode')}
+        value={mode}
+        onChange={(event) => setMode(event.target.value as Mode)}
+      >
+        {MODES.map((value) => (
+          <option key={value} value={value}>
+            {t(`composer.mode_${value}`)}
+          </option>
+        ))}
+      </select>
       <textarea
         ref={field}
         id="message"

@@ -1,4 +1,5 @@
 import { useCallback, useMemo, useRef, useState } from 'react';
+import type { Mode } from '../api/types';
 import { chat, dismiss, isBusy, open, send } from '../chat/chat';
 import { useStore } from '../chat/store';
 import { childrenOf, pathTo } from '../chat/tree';
@@ -36,9 +37,9 @@ export function Conversation() {
   const children = useMemo(() => childrenOf(messages), [messages]);
 
   const ask = useCallback(
-    async (text: string, parentId?: string | null) => {
+    async (text: string, parentId?: string | null, mode?: Mode) => {
       toEnd();
-      const sent = await send(text, parentId, (id) => navigate(id, true));
+      const sent = await send(text, parentId, (id) => navigate(id, true), mode);
       if (sent) toEnd();
       return sent;
     },
@@ -132,7 +133,7 @@ export function Conversation() {
             </button>
           </div>
         )}
-        <Composer ref={composer} threadId={openId} busy={busy} onSend={ask} />
+        <Composer ref={composer} threadId={openId} busy={busy} onSend={(text, mode) => ask(text, undefined, mode)} />
         {!empty && <p className="hint">{t('composer.hint')}</p>}
       </div>
       {empty && <Starters onChoose={(text) => composer.current?.fill(text)} />}

@@ -8,7 +8,9 @@ import { ModelPicker } from './ModelPicker';
 export function Header({ sidebar, onToggle }: { sidebar: boolean; onToggle: () => void }) {
   const { t } = useWords();
   const threadId = useStore(route, (value) => value.threadId);
-  const title = useStore(chat, (value) => value.threads.find(({ id }) => id === threadId)?.title ?? '');
+  const skill = useStore(route, (value) => value.skill);
+  const thread = useStore(chat, (value) => value.threads.find(({ id }) => id === threadId)?.title ?? '');
+  const title = skill ? t(`skill.${skill}`) : thread;
   return (
     <header className="header">
       {!sidebar && (

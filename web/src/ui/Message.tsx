@@ -5,6 +5,7 @@ import { useStore } from '../chat/store';
 import { useWords, type Words } from '../i18n';
 import { Markdown } from '../markdown/Markdown';
 import { Verbatim } from '../markdown/Verbatim';
+import { Files, Sources } from '../skills/Sources';
 import { useGrowing } from './Composer';
 import { CopyButton } from './CopyButton';
 import { explainCode } from './errors';
@@ -121,8 +122,10 @@ export const Answer = memo(function Answer({ message, versions, busy, last, ask 
       {content ? (
         <Markdown text={content} live={running} />
       ) : (
-        running && !reasoning && <Waiting model={message.model} />
+        running && !reasoning && <Waiting model={message.model} step={live?.step} />
       )}
+      {message.sources && <Sources sources={message.sources} />}
+      {message.files && <Files files={message.files} />}
       {running && live && !live.connected && <p className="state">{t('message.reconnecting')}</p>}
       {!running && (
         <>
@@ -167,7 +170,7 @@ export const Answer = memo(function Answer({ message, versions, busy, last, ask 
 });
 
 /** Before the first word; says so when the model must be loaded first. */
-export function Waiting({ model = '' }: { model?: string }) {
+export function Waiting({ model = '', step = '' }: { model?: string; step?: string | undefined }) {
   const { t } = useWords();
   const loading = useStore(chat, ({ server }) =>
     server?.models.some(({ id, state }) => id === model && state === 'loading'),
@@ -175,8 +178,8 @@ export function Waiting({ model = '' }: { model?: string }) {
   return (
     <p className="waiting">
       <span className="pulse" aria-hidden="true" />
-      <span className={loading ? '' : 'sr-only'}>
-        {loading ? t('message.loading_model', { model }) : t('message.thinking')}
+      <span className={loading || step ? '' : 'sr-only'}>
+        {loading ? t('message.loading_model', { model }) : step || t('message.thinking')}
       </span>
     </p>
   );

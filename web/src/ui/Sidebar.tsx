@@ -5,7 +5,7 @@ import { groupByDay } from '../chat/days';
 import { useStore } from '../chat/store';
 import { useWords } from '../i18n';
 import { LANGUAGES, prefs, setLanguage, setTheme, THEMES } from '../prefs';
-import { navigate, pathOf, route } from '../router';
+import { navigate, openSkill, pathOf, route, SKILL_PAGES, skillPath } from '../router';
 import { ConfirmDialog } from './Dialog';
 import { CheckIcon, EditIcon, GearIcon, Mark, MoreIcon, NewIcon, PanelIcon, TrashIcon } from './icons';
 import { Menu, MenuItem } from './Menu';
@@ -100,6 +100,7 @@ function Contents({ onClose, onNavigate }: Pick<Props, 'onClose' | 'onNavigate'>
         <NewIcon />
         {t('nav.new')}
       </button>
+      <SkillLinks onNavigate={onNavigate} />
       <nav className="threads" aria-label={t('nav.label')}>
         {listed && threads.length === 0 && <p className="threads-empty">{t('nav.empty')}</p>}
         {groups.map((group) => (
@@ -120,6 +121,31 @@ function Contents({ onClose, onNavigate }: Pick<Props, 'onClose' | 'onNavigate'>
       </nav>
       <Settings />
     </>
+  );
+}
+
+/** The pages of the skills. */
+function SkillLinks({ onNavigate }: Pick<Props, 'onNavigate'>) {
+  const { t } = useWords();
+  const current = useStore(route, (value) => value.skill);
+  return (
+    <nav className="skill-links" aria-label={t('skill.label')}>
+      {SKILL_PAGES.map((name) => (
+        <a
+          key={name}
+          href={skillPath(name)}
+          aria-current={name === current ? 'page' : undefined}
+          onClick={(event) => {
+            if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+            event.preventDefault();
+            openSkill(name);
+            onNavigate();
+          }}
+        >
+          {t(`skill.${name}`)}
+        </a>
+      ))}
+    </nav>
   );
 }
 

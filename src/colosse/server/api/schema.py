@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
+from colosse.assistant.tools import MAX_FILES, ToolName
 from colosse.engines.schema import ModelInfo
 
 Status = Literal["complete", "running", "stopped", "interrupted", "failed"]
@@ -29,6 +32,29 @@ class In(BaseModel):
     """Base of what is taken: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def _is_base64(text: str) -> str:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("this is not base64") from None
+    return text
+
+
+Base64 = Annotated[str, AfterValidator(_is_base64), Field(json_schema_extra={"contentEncoding": "base64"})]
+
+
+class FileIn(In):
+    """A file in a request; its name's ending says what it is."""
+
+    name: Annotated[str, Field(min_length=1, max_length=300)]
+    content_base64: Base64
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes."""
+        return base64.b64decode(self.content_base64)
 
 
 class UserOut(Out):
@@ -82,6 +108,27 @@ class Thread(Out):
     updated_at: Moment
 
 
+class Source(Out):
+    """A passage that an answer cites by its number; of a web page it has `url`, of a document its id and place."""
+
+    id: int
+    text: str
+    title: str = ""
+    url: str = ""
+    page: int | None = None
+    section: str = ""
+    document_id: str = ""
+    position: int | None = None
+
+
+class FileOut(Out):
+    """A small file of a message: given by the user, or written by a program of the answer."""
+
+    name: str
+    media_type: str
+    content_base64: str
+
+
 class Message(Out):
     """One row of a conversation."""
 
@@ -97,6 +144,8 @@ class Message(Out):
     error: str
     error_code: str
     usage: MessageUsage | None
+    sources: list[Source] | None
+    files: list[FileOut] | None
     created_at: Moment
 
 
@@ -175,12 +224,18 @@ class RunIn(In):
 
     With `content`: the question goes below `parent_id`; absent, below the thread's head; null, as a new root.
     Without: absent `parent_id` means the question that the thread's head answers.
+
+    `mode` `search` or `documents` answers from the web or from one's own documents, with citations that were checked.
+    In mode `chat`, `tools` are what a model that calls tools may use; `files` are for its programs.
     """
 
     content: Annotated[str, Field(min_length=1, max_length=10_000_000)] | None = None
     parent_id: Annotated[str, Field(max_length=64)] | None = None
     model: Name = ""
     params: Params = Params()
+    mode: Literal["chat", "search", "documents"] = "chat"
+    tools: Annotated[list[ToolName], Field(max_length=3)] = []
+    files: Annotated[list[FileIn], Field(max_length=MAX_FILES)] = []
 
 
 class RunStarted(Out):
@@ -250,3 +305,33 @@ class SkillRunPage(Out):
 
     items: list[SkillRunRow]
     next_cursor: str | None
+
+
+class Document(Out):
+    """A document that was given to be searched and cited."""
+
+    id: str
+    name: str
+    title: str
+    media_type: str
+    language: str
+    num_bytes: int
+    num_pages: int | None
+    num_passages: int
+    created_at: Moment
+
+
+class FoundPassage(Source):
+    """A passage that answers a search; scores compare within one search alone."""
+
+    score: float
+
+
+class Passage(Out):
+    """A span of a document; `position` counts from 0, `page` from 1."""
+
+    document_id: str
+    position: int
+    page: int | None
+    section: str
+    text: str

@@ -8,17 +8,13 @@ an answer that is nothing but calls is read as calls.
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
-Json = dict[str, Any]
+from colosse.engines.calls import may_become_calls, read_calls
 
-_MARKS = re.compile(r"```(?:json|xml|tool_call)?|</?tool_calls?>|</?tools?>")
-_DECODER = json.JSONDecoder()
+Json = dict[str, Any]
 
 
 def call_format(tools: Sequence[Json], name: str | None) -> Json:
@@ -40,34 +36,6 @@ def call_format(tools: Sequence[Json], name: str | None) -> Json:
             )
     schema = {"anyOf": options, "$defs": shared} if shared else {"anyOf": options}
     return {"type": "json_schema", "json_schema": {"name": "call", "strict": True, "schema": schema}}
-
-
-def read_calls(text: str, names: Collection[str]) -> list[Json]:
-    """The calls that `text` consists of, in OpenAI's shape; none when it says anything else."""
-    rest = _MARKS.sub(" ", text).strip()
-    found: list[Any] = []
-    while rest:
-        try:
-            value, end = _DECODER.raw_decode(rest)
-        except ValueError:
-            return []
-        found += value if isinstance(value, list) else [value]
-        rest = rest[end:].lstrip(" \t\r\n,;")
-    calls = []
-    for value in found:
-        if not isinstance(value, dict) or value.get("name") not in names:
-            return []
-        arguments = value.get("arguments", value.get("parameters", {}))
-        if not isinstance(arguments, dict):
-            return []
-        function = {"name": value["name"], "arguments": json.dumps(arguments, ensure_ascii=False)}
-        calls.append({"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function})
-    return calls
-
-
-def may_become_calls(text: str) -> bool:
-    """Whether an answer that starts with `text` can still turn out to be calls."""
-    return text.lstrip()[:1] in ("", "{", "[", "`", "<")
 
 
 def finish_with_calls(choice: Json, names: Collection[str], *, several: bool) -> None:

@@ -1,0 +1,80 @@
+// What an answer rests on, and the files that came with it.
+
+import { useState } from 'react';
+import { api } from '../api/client';
+import type { FileOut, Source } from '../api/types';
+import { useWords } from '../i18n';
+import { Verbatim } from '../markdown/Verbatim';
+
+export function Sources({ sources }: { sources: readonly Source[] }) {
+  const { t } = useWords();
+  return (
+    <section className="sources" aria-label={t('skill.sources')}>
+      <h3>{t('skill.sources')}</h3>
+      <ol>
+        {sources.map((source) => (
+          <li key={source.id} value={source.id}>
+            <SourceRow source={source} />
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+/** A source opens to its passage; one of a document can be read on in both directions. */
+function SourceRow({ source }: { source: Source }) {
+  const { t } = useWords();
+  const [around, setAround] = useState<string[] | null>(null);
+  const { document_id: document, position } = source;
+  const place = [
+    source.title || source.url || t('skill.source', { id: source.id }),
+    source.page === null ? '' : t('skill.page', { page: source.page }),
+    source.section,
+  ];
+  const more = async () => {
+    const near = [Number(position) - 1, Number(position), Number(position) + 1].filter((at) => at >= 0);
+    const found = await Promise.allSettled(near.map((at) => api.passage(document, at)));
+    setAround(found.flatMap((one) => (one.status === 'fulfilled' ? [one.value.text] : [])));
+  };
+  return (
+    <details>
+      <summary>{place.filter(Boolean).join(' · ')}</summary>
+      <blockquote dir="auto">
+        {(around ?? [source.text]).map((text) => (
+          <p key={text}>
+            <Verbatim text={text} />
+          </p>
+        ))}
+      </blockquote>
+      {/^https?:\/\//.test(source.url) && (
+        <a href={source.url} target="_blank" rel="noopener noreferrer">
+          {source.url}
+        </a>
+      )}
+      {document && position !== null && !around && (
+        <button type="button" className="button quiet" onClick={() => void more()}>
+          {t('skill.around')}
+        </button>
+      )}
+    </details>
+  );
+}
+
+const PLOTS = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
+
+export function Files({ files }: { files: readonly FileOut[] }) {
+  const { t } = useWords();
+  return (
+    <ul className="files" aria-label={t('skill.files')}>
+      {files.map(({ name, media_type, content_base64 }) => (
+        <li key={name}>
+          {PLOTS.includes(media_type) && <img src={`data:${media_type};base64,${content_base64}`} alt={name} />}
+          <a href={`data:application/octet-stream;base64,${content_base64}`} download={name}>
+            {name}
+          </a>
+        </li>
+      ))}
+    </ul>
+  );
+}
