@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colosse.assistant import embed
 from colosse.assistant.ground import Source, sentences, support
 
 SHIP = Source(
@@ -90,6 +91,13 @@ def test_across_two_languages_and_two_sources() -> None:
     assert support("Fines can reach 20 million euros.", [rules, other]).supported
     assert support("It applies to firms with fewer than 250 employees.", [rules]).missing == ["fewer"]
     assert not support("Les amendes n'atteignent jamais 20 millions d'euros.", [other]).supported
+
+
+def test_without_embeddings_words_alone_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "available", lambda: False)
+    assert support("The wreck was found off Norway in March 2020.", [SHIP, FIRM]).sources == [1]
+    assert not support("The wreck was found off Norway in March 2021.", [SHIP, FIRM]).supported
+    assert not support("Le navire Aurora a été perdu dans une tempête en 1974.", [SHIP, FIRM]).supported
 
 
 @settings(deadline=None)
