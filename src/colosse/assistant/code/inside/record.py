@@ -29,8 +29,8 @@ CALL_S, TRY_S, LOAD_S = 0.3, 0.2, 10.0
 FUNCTION_S = 5.0
 """For all cases of one function."""
 MAX_TRIES = 80
-ENOUGH_S, SCALE_S = 0.05, 2.0
-"""A call is made larger until it takes this long; no call of this search may take longer than the second."""
+ENOUGH_S, TOO_MUCH_S, SCALE_S = 0.05, 0.4, 2.0
+"""A call is made larger until it takes the first, rather not the second, and never the third."""
 MAX_NUMBER, MAX_SIZE = 50_000_000, 2_000_000
 UNSAID = {"RecursionError", "MemoryError", "TooLongError", "TooLargeError"}
 """Errors of the machine, not of the code: another way may well succeed."""
@@ -135,10 +135,13 @@ class Recorder:
     def record(self) -> None:
         """Find cases for everything that is public."""
         for name, item in self.public():
-            if not isinstance(item, type):
-                self._function(name, item)
-            elif not issubclass(item, (enum.Enum, BaseException)) and any(_methods(item)):
-                self._class(name, item)
+            try:
+                if not isinstance(item, type):
+                    self._function(name, item)
+                elif not issubclass(item, (enum.Enum, BaseException)) and any(_methods(item)):
+                    self._class(name, item)
+            except Exception as error:  # of what the code does to whoever looks at it
+                self.skipped[name] = f"its arguments could not be found out ({type(error).__name__})"
 
     def _function(self, name: str, function: Any) -> None:
         found = self._shapes(name, function, "")
@@ -286,18 +289,20 @@ class Recorder:
         grown = any(sh.has_container(shape) for _, shape in given)
 
         def call(size: int, repeating: bool, numbers: int) -> str:
-            return ", ".join(
-                _said_as(p, sh.large(shape, size if sh.has_container(shape) else numbers, repeating=repeating))
-                for p, shape in given
-            )
+            parts = []
+            for (parameter, shape), step in zip(given, itertools.cycle(sh.STEPS), strict=False):
+                count = size if sh.has_container(shape) else numbers
+                parts.append(_said_as(parameter, sh.large(shape, count, repeating=repeating, step=step)))
+            return ", ".join(parts)
 
         found = []
         for repeating, fixed in ((False, True), (True, True), (False, False)) if grown else ((False, False),):
-            size, factor, last = 4, 2.0 if grown else 1.5, None
+            size, factor, last, over = 8 if grown else 4, 2.0 if grown else 1.5, None, None
             while size <= (MAX_SIZE if grown else MAX_NUMBER):
                 text = call(size, repeating, 5 if fixed else size)
                 seconds = self._seconds(name, text)
-                if seconds is None:
+                if seconds is None or (seconds > TOO_MUCH_S and last is not None):
+                    over = over if seconds is None else (seconds, size, f"{name}({text})")
                     if last is None or factor < 1.2:
                         break
                     size, factor = last[1], 1 + (factor - 1) / 3
@@ -306,6 +311,8 @@ class Recorder:
                     if seconds >= ENOUGH_S or not given:
                         break
                 size = max(size + 1, int(size * factor))
+            if over is not None and last is not None and last[0] < ENOUGH_S:
+                last = over
             if last is not None:
                 found.append(last)
                 if last[0] >= ENOUGH_S and not repeating and not grown:

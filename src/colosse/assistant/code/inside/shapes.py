@@ -15,12 +15,15 @@ from typing import Any
 
 Shape = tuple[Any, ...]
 """Kind and inner shapes: `int`, `float`, `str`, `bool`, `none`, `bytes`, `list`, `set`, `frozenset`, `tuple` (of fixed
-length), `tuple_of`, `dict`, `iterator`, `union`; `one_of` has expressions to choose from, `object` the name of a class
-and its arguments' shapes."""
+length), `tuple_of`, `dict`, `iterator`, `union`, `graph` (numbers to lists of them); `one_of` has expressions to
+choose from, `object` the name of a class and its arguments' shapes."""
 
 INT: Shape = ("int",)
 STR: Shape = ("str",)
 FLOAT: Shape = ("float",)
+GRAPH: Shape = ("graph",)
+STEPS = (7919, 7907, 7901)
+"""Between the values of large arguments, one step an argument, so that no two are alike; primes."""
 LADDER: list[Shape] = [
     ("list", INT),
     INT,
@@ -31,14 +34,15 @@ LADDER: list[Shape] = [
     FLOAT,
     ("list", ("tuple", INT, INT)),
     ("list", ("list", STR)),
-    ("dict", INT, ("list", INT)),
+    GRAPH,
     ("bool",),
 ]
 """Tried in this order where nothing says what an argument is."""
 
 _BY_NAME = {
     INT: """n k m i j num number limit size count target start end lo hi low high width height depth amount index step
-    total x value item key element v""",
+    total x value item key element v node vertex source root""",
+    GRAPH: "graph adjacency adj edges neighbours neighbors",
     STR: "s t text word string sentence line pattern a_string name sub substring prefix",
     ("list", STR): "words strings names lines tokens sentences texts",
     ("list", ("list", INT)): "matrix grid board mat rows table",
@@ -57,9 +61,11 @@ def ladder(name: str) -> list[Shape]:
 
 def of_annotation(kind: Any, module: types.ModuleType) -> Shape | None:
     """The shape that an annotation asks for; None where it leaves it open."""
-    if kind in _SIMPLE:
-        return (_SIMPLE[kind],)
+    if kind is None or (isinstance(kind, type) and kind in _SIMPLE):
+        return (_SIMPLE[kind or type(None)],)
     origin, args = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is collections.abc.Callable:
+        return ("one_of", "(lambda *a: a[0] if a else 0)")
     if origin is typing.Annotated:
         return of_annotation(args[0], module)
     if origin is typing.Literal:
@@ -70,8 +76,6 @@ def of_annotation(kind: Any, module: types.ModuleType) -> Shape | None:
         return ("union", *known) if known else None
     if isinstance(origin, type) and issubclass(origin, enum.Enum):
         return ("one_of", *(f"{origin.__name__}.{member.name}" for member in origin))
-    if origin is collections.abc.Callable:
-        return ("one_of", "(lambda *a: a[0] if a else 0)")
     if isinstance(origin, type) and origin.__module__ == module.__name__:
         given = parameters(origin, module, {})
         if given is None or any(parameter.why == "trying" for parameter in given if parameter.required):
@@ -175,7 +179,7 @@ def parameters(function: Any, module: types.ModuleType, seen: dict[str, list[Sha
 
 
 def _allowed(hint: Any, shapes: list[Shape]) -> list[Shape]:
-    """What a bare `list` or `dict` leaves of the ladder."""
+    """What a bare `list` or `dict` leaves of the ladder; of a class that cannot be made here, nothing."""
     origin = typing.get_origin(hint) or hint
     if origin in (set, frozenset):
         return [("set", INT), ("set", STR)]
@@ -184,7 +188,7 @@ def _allowed(hint: Any, shapes: list[Shape]) -> list[Shape]:
     for kinds, head in ((_SEQUENCES, "list"), ((dict, collections.abc.Mapping), "dict")):
         if origin in kinds:
             return [shape for shape in shapes if shape[0] == head]
-    return shapes
+    return [] if isinstance(origin, type) and origin is not object else shapes
 
 
 def strategy(shape: Shape, constants: tuple[list[str], list[str]], *, small: bool) -> Any:
@@ -219,6 +223,9 @@ def strategy(shape: Shape, constants: tuple[list[str], list[str]], *, small: boo
             return st.one_of(usual, st.sampled_from(constants[1])) if constants[1] else usual
         case ("bool",):
             return st.sampled_from(["True", "False"])
+        case ("graph",):
+            rows = st.lists(st.lists(st.integers(0, 6), max_size=4), max_size=7)
+            return rows.map(lambda rows: str({at: [to % len(rows) for to in row] for at, row in enumerate(rows)}))
         case ("none",):
             return st.just("None")
         case ("bytes",):
@@ -245,23 +252,24 @@ def strategy(shape: Shape, constants: tuple[list[str], list[str]], *, small: boo
     raise ValueError(f"no such shape: {shape}")
 
 
-def large(shape: Shape, size: int, *, repeating: bool, depth: int = 0) -> str:
+def large(shape: Shape, size: int, *, repeating: bool, step: int = STEPS[0], depth: int = 0) -> str:
     """An expression of a shape with about `size` parts in each of its containers; the same one every time.
 
     Args:
         shape: of the argument.
         size: length of containers, and of a number outside of them.
         repeating: few different values rather than many.
+        step: between its values.
         depth: how many containers it is in.
     """
     index = "ijkl"[depth - 1] if depth else ""
-    scattered = f"{index} * 7919 % {13 if repeating else 1_000_003}"
+    scattered = f"{index} * {step} % {13 if repeating else 1_000_003}"
     if depth > 1:
-        scattered = f"({' + '.join('ijkl'[d] for d in range(depth))}) * 7919 % {13 if repeating else 1_000_003}"
+        scattered = f"({' + '.join('ijkl'[d] for d in range(depth))}) * {step} % {13 if repeating else 1_000_003}"
     inside = f"for {'ijkl'[depth]} in range({size})" if depth < 4 else ""
 
     def of(inner: Shape) -> str:
-        return large(inner, size, repeating=repeating, depth=depth + 1)
+        return large(inner, size, repeating=repeating, step=step, depth=depth + 1)
 
     match shape:
         case ("int",):
@@ -269,12 +277,14 @@ def large(shape: Shape, size: int, *, repeating: bool, depth: int = 0) -> str:
         case ("float",):
             return f"{scattered} / 8" if depth else f"{size}.5"
         case ("str",):
-            letters = f"chr(97 + i * i * 7 % {3 if repeating else 26})"
+            letters = f"chr(97 + i * i * {step} % {3 if repeating else 26})"
             return f'"w" + str({scattered})' if depth else f'"".join({letters} for i in range({size}))'
         case ("bool",):
             return f"{index} % 2 == 0" if depth else "True"
         case ("none",):
             return "None"
+        case ("graph",):
+            return f"{{i: [(i * 7 + j) % {size} for j in range(4)] for i in range({size})}}"
         case ("bytes",):
             return f"bytes(i % 256 for i in range({size}))" if not depth else 'b"abc"'
         case ("list", inner):
@@ -282,21 +292,25 @@ def large(shape: Shape, size: int, *, repeating: bool, depth: int = 0) -> str:
         case ("tuple_of" | "iterator" | "set" | "frozenset" as kind, inner):
             return f"{ {'tuple_of': 'tuple', 'iterator': 'iter'}.get(kind, kind) }([{of(inner)} {inside}])"
         case ("tuple", *inner):
-            return f"({''.join(large(part, size, repeating=repeating, depth=depth) + ', ' for part in inner)})"
+            return (
+                f"({''.join(large(part, size, repeating=repeating, step=step, depth=depth) + ', ' for part in inner)})"
+            )
         case ("dict", key, value):
             return f"{{{of(key)}: {of(value)} {inside}}}"
         case ("union", first, *_):
-            return large(first, size, repeating=repeating, depth=depth)
+            return large(first, size, repeating=repeating, step=step, depth=depth)
         case ("one_of", first, *_):
             return str(first)
         case ("object", name, *inner):
-            return f"{name}({', '.join(large(part, size, repeating=repeating, depth=depth) for part in inner)})"
+            return (
+                f"{name}({', '.join(large(part, size, repeating=repeating, step=step, depth=depth) for part in inner)})"
+            )
     raise ValueError(f"no such shape: {shape}")
 
 
 def has_container(shape: Shape) -> bool:
     """Whether it grows by having more parts, rather than by a larger number."""
-    return shape[0] in ("list", "tuple_of", "iterator", "set", "frozenset", "dict", "str", "bytes") or any(
+    return shape[0] in ("graph", "list", "tuple_of", "iterator", "set", "frozenset", "dict", "str", "bytes") or any(
         has_container(part) for part in shape[1:] if isinstance(part, tuple)
     )
 
@@ -315,6 +329,8 @@ def examples(shape: Shape, count: int) -> list[str]:
                 return repr(chance.choice(["abca", "hello world", "b", "racecar"]))
             case ("bool",):
                 return "True"
+            case ("graph",):
+                return "{1: [2, 3], 2: [1, 3], 3: [4], 4: [5, 1], 5: []}"
             case ("list", part):
                 return f"[{', '.join(one(part) for _ in range(3))}]"
             case ("tuple", *parts):
