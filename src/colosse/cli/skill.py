@@ -27,6 +27,7 @@ _SAID = {
     "lines": "not as many lines as the text ({detail})",
     "language": "not in {detail}",
     "short_enough": "longer than asked for: {detail} words",
+    "supported": "nothing in the text supports: {detail}",
     "code_block": "no code in the answer",
     "syntax": "the code does not parse: {detail}",
     "changed": "nothing was changed",
