@@ -99,6 +99,9 @@ async def test_agreement_chooses_among_those_that_pass_few_examples(scripted: Sc
     scripted.reply = by_seed({0: special, 1: RIGHT, 2: RIGHT, 3: RIGHT}, "assert double(1) == 2\nassert double(9) == 3")
     result = await code.write(client, "Double: double(3) == 6")
     assert (result.answer, result.verified) == (RIGHT, True)
+    scripted.reply = by_seed({0: special, 1: special}, "assert double(1) == 2\nassert double(9) == 18")
+    result = await code.write(client, "Double: double(3) == 6", candidates=2)
+    assert (result.verified, [c.name for c in result.failed]) == (False, ["beyond_examples"])
 
 
 async def test_another_language_with_a_test_program(scripted: Scripted, client: Engines) -> None:

@@ -127,13 +127,13 @@ class _Writing:
 
     async def _more(self, asked: Sequence[tuple[int, list[ChatMessage]]]) -> list[Candidate]:
         """Further candidates; given tests that pass end it at once."""
-        found: list[Candidate] = []
-        async for _, candidate in in_parallel(asked, self._candidate):
-            found.append(candidate)
+        found: dict[int, Candidate] = {}
+        async for index, candidate in in_parallel(asked, self._candidate):
+            found[index] = candidate
             self.work.listener.parts(len(found), len(asked))
             if self.given and candidate.trial.ok:
                 break
-        return found
+        return [found[index] for index in sorted(found)]
 
     def _messages(self, failed: Candidate | None = None) -> list[ChatMessage]:
         texts = self.work.texts
@@ -217,7 +217,7 @@ class _Writing:
                 for mine, theirs in zip(values[index], values[other], strict=True)
                 if mine and mine == theirs
             )
-            return alike, sum(holds[index])
+            return alike * sum(holds[index]), alike
 
         chosen = max(range(len(distinct)), key=score)
         most = [sum(v for v, h in zip(votes, holds, strict=True) if h[n]) * 2 > sum(votes) for n in range(len(made))]
@@ -233,7 +233,12 @@ class _Writing:
         detail = (
             f"{passed} of {len(kept)}, {len(made) - len(kept)} dropped; {agree} of {len(candidates)} candidates agree"
         )
-        checks = [] if self.examples else [Check(name="tests", passed=trial.ok, detail=detail)]
+        check = Check(name="tests", passed=trial.ok, detail=detail)
+        if self.examples:
+            # What was made to fit a few examples passes those, and nothing that anybody else expects of it.
+            sums = f"{sum(holds[chosen])} of {len(made)} of the model's own tests"
+            check = Check(name="beyond_examples", passed=any(holds[chosen]), detail=sums)
+        checks = [check]
         return self._told(distinct[chosen], checks, [*self.examples, *kept])
 
     async def _made_tests(self, candidate: Candidate) -> list[str]:
