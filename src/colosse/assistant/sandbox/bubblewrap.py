@@ -29,13 +29,14 @@ for limit; do
     esac
 done
 echo
-read -r _
+read -r _ || exit 1
 (exec 2>&3 3>&-; exec "$@")
 exit $?
 """
 """The first process inside: sets its limits, says that all is ready, waits for one line, then runs the program.
 
-It reads one line of standard input and leaves the rest to the program; what it says of a killed program is dropped.
+It reads one line of standard input, which never comes if Colosse died meanwhile, and leaves the rest to the program.
+What it says of a killed program is dropped.
 """
 _STAGE = Path("/tmp")  # noqa: S108 (in a mount namespace of our own)
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
