@@ -134,6 +134,8 @@ async def quality(store: Store, data: Path, items: int, seed: int) -> dict[str, 
                 ways = {"words": words, "meaning": meaning}
                 for weight in WEIGHTS[1:]:
                     ways[f"both x{weight:g}"] = [id for id, _ in fused([(words, 1.0), (meaning, weight)])]
+                found_here = await search_passages(store, keys.LOCAL_USER, one.query, limit=AT)
+                ways["search"] = [passage.passage_id for passage in found_here]
                 for way, ranking in ways.items():
                     scores.setdefault(way, []).append(gain(ranking, one, place))
             found[task] = {"items": min(items, len(asked)), **{way: statistics.mean(s) for way, s in scores.items()}}

@@ -19,8 +19,8 @@ POOL = 50
 COVERED = 0.5
 """Share of a query's words in one passage from which on the words are trusted."""
 MEANING_COVERED, MEANING_ELSE = 0.25, 2.0
-"""Weight of the ranking by meaning, that of words being 1, where a passage has the words, and where none does: the query
-is in another language, or says it otherwise. As measured (`benchmarks/retrieval.py`)."""
+"""Weight of the ranking by meaning, that of words being 1, where a passage has the words, and where none does (the
+query is in another language, or says it otherwise), as measured by `benchmarks/retrieval.py`."""
 MAX_TERMS = 32
 """Words of a query that are looked up: of a longer one the rest says little more."""
 _PREFIX_CHARS = 5
