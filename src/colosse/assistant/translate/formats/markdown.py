@@ -237,14 +237,15 @@ def _kept(found: re.Match[str], raw: str, opened: list[str]) -> Part:
 
 def _links(raw: str) -> dict[int, tuple[str, int]]:
     """Where the brackets of links and images stand: position to role and end."""
-    code = [found.span() for found in re.finditer(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\.", raw, re.DOTALL)]
+    code = [found.span() for found in re.finditer(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\.", raw, re.DOTALL)][::-1]
     places: dict[int, tuple[str, int]] = {}
     stack: list[int] = []
     position = 0
     while position < len(raw):
-        inside = next((stop for start, stop in code if start <= position < stop), None)
-        if inside is not None:
-            position = inside
+        while code and code[-1][1] <= position:
+            code.pop()
+        if code and code[-1][0] <= position:
+            position = code.pop()[1]
             continue
         if raw[position] == "[" and not raw.startswith("[^", position) and not raw.startswith("[[", position):
             stack.append(position)

@@ -8,18 +8,21 @@ from colosse.assistant.translate.document import Kept, Part, joined
 
 _ICU = re.compile(r"\{\s*[\w.]+\s*,\s*(?:plural|select|selectordinal)\s*,")
 _BRANCH = re.compile(r"\s*(?:offset:\s*\d+\s*)?(?:=\d+|[\w-]+)\s*\{")
+_DEPTH = 8
+"""Branches within branches that are read; what is deeper is no message."""
 _BREAK = re.compile(r"((?:\r\n|\n|\r)\s*)")
 
 
 def message_parts(text: str) -> tuple[Part, ...]:
     """The parts of a string: `{n, plural, one {# day} other {# days}}` keeps all but `# day` and `# days`."""
-    return tuple(joined(_parts(text, in_plural=False)))
+    depth = _DEPTH if text.count("{") == text.count("}") else 0
+    return tuple(joined(_parts(text, depth, in_plural=False)))
 
 
-def _parts(text: str, *, in_plural: bool) -> list[Part]:
+def _parts(text: str, depth: int, *, in_plural: bool) -> list[Part]:
     parts: list[Part] = []
     position = 0
-    for found in _ICU.finditer(text):
+    for found in _ICU.finditer(text) if depth else ():
         if found.start() < position:
             continue
         branches, end = _branches(text, found.end())
@@ -29,7 +32,7 @@ def _parts(text: str, *, in_plural: bool) -> list[Part]:
         mark = found.start()
         for start, stop in branches:
             parts.append(Kept(text[mark:start], "hard"))
-            parts += _parts(text[start:stop], in_plural="select," not in found[0])
+            parts += _parts(text[start:stop], depth - 1, in_plural="select," not in found[0])
             mark = stop
         parts.append(Kept(text[mark:end], "hard"))
         position = end
