@@ -37,6 +37,7 @@ def read(text: str) -> Source:
         UserError: not a catalogue.
     """
     slots: list[Slot] = []
+    quoted = _quoted(text)
     for message in _messages(text):
         fuzzy = re.search(r"^#,.*\bfuzzy\b", message.comments, re.MULTILINE)
         note = " ".join(re.findall(r"^#\.[ \t]*(.*?)\r?$", message.comments, re.MULTILINE))
@@ -45,7 +46,7 @@ def read(text: str) -> Source:
             said = message.plural if index > 0 or (index == 0 and len(message.targets) == 1) else message.singular
             if message.singular and has_letter(said) and (fuzzy or not _value(text[start:end])):
                 note = f"{message.context} {note}".strip()
-                slots.append(Slot(start, end, message_parts(said), finish=_quoted(text), note=note))
+                slots.append(Slot(start, end, message_parts(said), finish=quoted, note=note))
     return Source(text, tuple(slots))
 
 
