@@ -389,8 +389,10 @@ class Runs(LiveRuns[LiveRun]):
                 "content": run.log.content,
                 "reasoning": run.log.reasoning,
                 "usage": usage,
-                "sources": run.sources and [schema.Source.model_validate(source) for source in run.sources],
-                "files": run.files and [schema.FileOut.model_validate(file) for file in run.files],
+                "sources": None
+                if run.sources is None
+                else [schema.Source.model_validate(source) for source in run.sources],
+                "files": None if run.files is None else [schema.FileOut.model_validate(file) for file in run.files],
             }
         )
         run.finished = time.monotonic()

@@ -565,6 +565,7 @@ export interface components {
         Passage: {
             document_id: string;
             position: number;
+            num_passages: number;
             page: number | null;
             section: string;
             text: string;

@@ -33,9 +33,15 @@ function SourceRow({ source }: { source: Source }) {
     source.section,
   ];
   const more = async () => {
-    const near = [Number(position) - 1, Number(position), Number(position) + 1].filter((at) => at >= 0);
-    const found = await Promise.allSettled(near.map((at) => api.passage(document, at)));
-    setAround(found.flatMap((one) => (one.status === 'fulfilled' ? [one.value.text] : [])));
+    const here = Number(position);
+    try {
+      const own = await api.passage(document, here);
+      const read = async (at: number) =>
+        at < 0 || at >= own.num_passages ? [] : [(await api.passage(document, at)).text];
+      setAround([...(await read(here - 1)), own.text, ...(await read(here + 1))]);
+    } catch {
+      setAround([source.text]); // the document was removed: what was cited is all that is left
+    }
   };
   return (
     <details>

@@ -75,7 +75,14 @@ async def get_passage(
             row = await session.scalar(wanted)
         if row is None:
             raise NotFoundError(f"the document has {document.num_passages} passages", param="position")
-        return schema.Passage.model_validate(row)
+        return schema.Passage(
+            document_id=document.id,
+            position=position,
+            num_passages=document.num_passages,
+            page=row.page,
+            section=row.section,
+            text=row.text,
+        )
 
 
 @router.delete("/{document_id}", operation_id="removeDocument", status_code=204)

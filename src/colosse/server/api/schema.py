@@ -328,10 +328,11 @@ class FoundPassage(Source):
 
 
 class Passage(Out):
-    """A span of a document; `position` counts from 0, `page` from 1."""
+    """A span of a document; `position` counts from 0 to below `num_passages`, `page` from 1."""
 
     document_id: str
     position: int
+    num_passages: int
     page: int | None
     section: str
     text: str
