@@ -27,7 +27,7 @@ async def test_the_main_text_with_its_headings_title_and_date() -> None:
             "<html><head><title>Lighthouses</title><meta property='article:published_time' content='2024-05-06'></head>"
             "<body><nav><a href='/x'>Home</a> <a href='/y'>Shop</a></nav><article><h1>Lighthouses</h1>"
             f"<h2>Brittany</h2><p>{ARTICLE}</p><ul><li>granite</li><li>pink</li></ul>"
-            "<p>See <a href='https://tracker.example/?q=1'>this page</a>.</p><img src='https://tracker.example/i.png'>"
+            "<p>Call `f_x` and *g*.</p><p>See <a href='https://tracker.example/?q=1'>this page</a>.</p><img src='https://tracker.example/i.png'>"
             "</article><footer>All rights reserved</footer></body></html>"
         )
     )
@@ -35,6 +35,7 @@ async def test_the_main_text_with_its_headings_title_and_date() -> None:
     paragraph = next(block for block in found.read.blocks if "Ploumanac'h" in block.text)
     assert paragraph.section.endswith("Brittany")
     assert "this page" in found.read.text
+    assert "Call `f_x` and *g*." in found.read.text
     for gone in ("tracker.example", "Shop", "rights reserved"):
         assert gone not in found.read.text
 

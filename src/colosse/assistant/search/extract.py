@@ -26,6 +26,8 @@ _HIDDEN = re.compile(
     r"|(?:left|top|text-indent)\s*:\s*-\d{3,}",
     re.IGNORECASE,
 )
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+.!|<>~-])")
+"""A character of the page that is written so in Markdown."""
 _UNSEEN = ("script", "style", "noscript", "template", "iframe", "object", "svg", "form", "button", "select")
 
 
@@ -84,7 +86,10 @@ def _html(url: str, text: str) -> Extracted:
     )
     title, blocks = read_html(seen)
     if main and (len(main) >= _MIN_CHARS or not blocks):
-        blocks = list(markdown_blocks(main))
+        blocks = [
+            block if block.kind == "code" else block.model_copy(update={"text": _ESCAPED.sub(r"\1", block.text)})
+            for block in markdown_blocks(main)
+        ]
     if not blocks:
         raise UserError(f"{url} has no text", code="empty_input")
     known = (metadata.title if metadata else "") or title
