@@ -161,12 +161,13 @@ async def test_it_ends_when_colosse_is_killed():
         f"asyncio.run(run([PYTHON, '-c', 'import time; time.sleep(60)', '{mark}']))"
     )
     parent = await asyncio.create_subprocess_exec(PYTHON, "-c", code)
-    while not _running(f"time.sleep(60)\0{mark}"):
+    program = f"{PYTHON}\0-c\0import time; time.sleep(60)\0{mark}\0"
+    while not _running(program, whole=True):
         await asyncio.sleep(0.02)
     parent.kill()
     await parent.wait()
     async with asyncio.timeout(5):
-        while _running(f"time.sleep(60)\0{mark}"):
+        while _running(program):
             await asyncio.sleep(0.02)
 
 
@@ -181,10 +182,11 @@ async def test_cancelling_one_that_waits_for_its_turn():
     assert (await run(["echo", "on"])).stdout == "on\n"
 
 
-def _running(mark: str) -> bool:
+def _running(mark: str, whole: bool = False) -> bool:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if mark.encode() in path.read_bytes():
+            line = path.read_bytes()
+            if line == mark.encode() if whole else mark.encode() in line:
                 return True
         except OSError:
             continue
