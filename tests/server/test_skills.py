@@ -99,10 +99,11 @@ async def test_a_call_is_cancelled_down_to_the_engine(http: httpx2.AsyncClient, 
 
 
 async def test_a_failure_says_why(http: httpx2.AsyncClient, client: FakeClient) -> None:
-    response = await http.post("/api/skills/translate/runs", json={"text": "  ", "to": "fr"})
+    file = {"name": "a.docx", "content_base64": "YQ=="}
+    response = await http.post("/api/skills/translate/runs", json={"file": file, "to": "fr"})
     done = (await listen(http, response.json()["id"]))[-1][2]
-    assert (done["status"], done["error_code"], done["result"]) == ("failed", "empty_input", None)
-    assert "empty" in done["error"]
+    assert (done["status"], done["error_code"], done["result"]) == ("failed", "bad_docx", None)
+    assert "not a Word document" in done["error"]
 
     async def broken(request: ChatRequest) -> AsyncIterator[Delta]:
         raise RuntimeError("secret of the inside")

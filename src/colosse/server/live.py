@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from colosse.core.errors import ConflictError, RateLimitError, UnavailableError
+from colosse.core.errors import ConflictError, NotFoundError, RateLimitError, UnavailableError, nearest
+from colosse.engines.schema import ModelInfo
 from colosse.server.events import Clock, Events
 from colosse.store.queries import INTERRUPTED, SERVER_STOPPED, STOPPED
 
@@ -122,6 +123,18 @@ class LiveRuns(Generic[LiveT]):
             yield
         finally:
             self._starting -= 1
+
+    def _model(self, name: str) -> ModelInfo:
+        """The model that a run asks for; an empty name is the default one.
+
+        Raises:
+            NotFoundError: unknown; names the nearest.
+        """
+        name = name or self._services.client.default_model
+        known = {info.id: info for info in self._services.client.models()}
+        if name not in known:
+            raise NotFoundError(f"no model {name!r}", hint=nearest(name, known), code="model_not_found", param="model")
+        return known[name]
 
     async def _keep_house(self) -> None:
         """Forget finished runs after a while, and keep silent connections alive."""

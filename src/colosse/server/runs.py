@@ -27,7 +27,6 @@ from colosse.assistant.chat import count_tokens, messages_for, text_of
 from colosse.assistant.skill import ASSUMED_MODEL_LEN, Listener
 from colosse.assistant.tools import MAX_FILES_BYTES, Toolbox, answer_with_tools, as_file
 from colosse.core.errors import ColosseError, NotFoundError, TooLargeError, UserError
-from colosse.core.errors import nearest as nearest_of
 from colosse.engines.schema import ChatMessage, ChatRequest, Usage
 from colosse.server.api import schema
 from colosse.server.conversation import as_history, question_of, title_of
@@ -237,20 +236,15 @@ class Runs(LiveRuns[LiveRun]):
         return _started(run, question, answer)
 
     def _resolve(self, model: str, with_tools: bool) -> str:
-        name = model or self._services.client.default_model
-        known = {info.id: info for info in self._services.client.models()}
-        if name not in known:
-            raise NotFoundError(
-                f"no model {name!r}", hint=nearest_of(name, known), code="model_not_found", param="model"
-            )
-        if with_tools and "tools" not in known[name].capabilities:
+        info = self._model(model)
+        if with_tools and "tools" not in info.capabilities:
             raise UserError(
-                f"{name} does not call tools",
+                f"{info.id} does not call tools",
                 hint="choose a model that does, or mode 'search' or 'documents', which every model can",
                 code="tools_not_supported",
                 param="tools",
             )
-        return name
+        return info.id
 
     def _launch(self, owner_id: str, started: schema.RunStarted, request: schema.RunIn, system: str) -> None:
         run = LiveRun(

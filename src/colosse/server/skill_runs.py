@@ -21,7 +21,8 @@ from colosse.server.errors import as_colosse_error
 from colosse.server.events import encode_event
 from colosse.server.live import Live, LiveRuns, same_request
 from colosse.server.skill_events import SkillLog, storable
-from colosse.server.skills import Caller, Skill, SkillIn
+from colosse.server.skill_inputs import SkillIn
+from colosse.server.skills import Caller, Skill
 from colosse.store.queries import COMPLETE, FAILED, RUNNING
 from colosse.store.tables import SkillRun, now
 
@@ -59,6 +60,7 @@ class SkillRuns(LiveRuns[LiveSkill]):
             idempotency_key: the caller's own name for this call; a second call with it gets the first one's run.
 
         Raises:
+            NotFoundError: no such model.
             ConflictError: the key was used for another request.
             RateLimitError: too many runs.
             UnavailableError: the server is stopping.
@@ -70,6 +72,7 @@ class SkillRuns(LiveRuns[LiveSkill]):
                     earlier = await _earlier(session, owner_id, idempotency_key, fingerprint)
                     if earlier is not None:
                         return earlier
+                    self._model(request.model)
                     row = SkillRun(
                         owner_id=owner_id,
                         skill=skill.name,
@@ -110,11 +113,13 @@ class SkillRuns(LiveRuns[LiveSkill]):
         """The life of a call: work, then write how that ended, then tell the readers."""
         status, error, code = COMPLETE, "", ""
         result: dict[str, Any] | None = None
+        file: tuple[str, bytes] | None = None
         services = self._services
         try:
             by = Caller(services.client, services.store, run.owner_id, services.settings.search, run.log)
             done = await run.skill.call(by, run.input)
             result = storable(done.model_dump(mode="json"))
+            file = run.skill.file(run.input, done) if run.skill.file else None
         except asyncio.CancelledError:
             status, error, code = run.stop_as
         except Exception as failure:
@@ -123,8 +128,9 @@ class SkillRuns(LiveRuns[LiveSkill]):
             log.warning("skill failed", run=run.id, skill=run.skill.name, error=error)
         run.ending = True
         ended = {"status": status, "error": error, "error_code": code, "result": result, "finished_at": now()}
-        await self._save(run.id, ended)
-        run.run = run.run.model_copy(update=ended)
+        name, data = file or (None, None)
+        await self._save(run.id, {**ended, "file_name": name, "file": data})
+        run.run = run.run.model_copy(update={**ended, "file_name": name})
         run.finished = time.monotonic()
         run.log.close(run.run.model_dump(mode="json"))
         services.metrics.runs.labels(status).inc()

@@ -7,137 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from colosse.assistant.skill import Listener, Result
-from colosse.core.errors import UserError
 from colosse.core.settings import SearchSettings
 from colosse.engines.client import Client
-from colosse.engines.schema import ChatMessage
-from colosse.server.api.schema import FileIn, In, Source
+from colosse.server.api.schema import Source
 from colosse.server.skill_events import storable
+from colosse.server.skill_inputs import (
+    CodeExplainIn,
+    CodeFixIn,
+    CodeOptimizeIn,
+    CodeTranslateIn,
+    CodeWriteIn,
+    DocumentsIn,
+    SearchIn,
+    SkillIn,
+    SummarizeIn,
+    TranslateIn,
+)
 from colosse.store import Store
 
-LongText = Annotated[str, Field(max_length=10_000_000)]
-Word = Annotated[str, Field(max_length=200)]
-
-
-Files = Annotated[list[FileIn], Field(max_length=200)]
-
-
-class SkillIn(In):
-    """Base of the input of a skill: unknown fields are refused; an empty model is the default one."""
-
-    model: Word = ""
-
-    def stored(self) -> dict[str, Any]:
-        """As it is kept: of a file, the name and size."""
-        return {name: _without_contents(value) for name, value in self.model_dump(mode="json").items()}
-
-
-def _without_contents(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_contents(below) for below in value]
-    if isinstance(value, dict) and "content_base64" in value:
-        return {"name": value["name"], "num_bytes": len(value["content_base64"]) * 3 // 4}
-    return value
-
-
-class TranslateIn(SkillIn):
-    """Translate `text` or `file` into the language of code `to`; an empty `source` is detected.
-
-    `glossary` is CSV: `term,translation` a line.
-    """
-
-    text: LongText = ""
-    file: FileIn | None = None
-    to: Word
-    source: Word = ""
-    tone: Word = ""
-    glossary: LongText = ""
-
-
-class SummarizeIn(SkillIn):
-    """Summarise `text`, or `files` together; an empty `language` is the text's own."""
-
-    text: LongText = ""
-    files: Files = []
-    length: Literal["short", "medium", "long"] = "medium"
-    style: Literal["abstract", "bullets", "tldr"] = "abstract"
-    language: Word = ""
-
-
-class CodeIn(SkillIn):
-    """Base of the input of what is done with code; `language` is a programming language's."""
-
-    language: Annotated[str, Field(min_length=1, max_length=30)] = "python"
-
-
-class CodeWriteIn(CodeIn):
-    """Write code for `task`, whose `tests`, if given, must pass."""
-
-    task: LongText
-    tests: LongText = ""
-
-
-class CodeFixIn(CodeIn):
-    """Fix `code`, or the `files` that `command` needs; `error` in place of a command is read, and nothing run."""
-
-    code: LongText = ""
-    files: Files = []
-    command: Annotated[str, Field(max_length=1000)] = ""
-    error: LongText = ""
-
-
-class CodeOptimizeIn(CodeIn):
-    """Make `code` faster, as `bench`, a program that uses it, measures; `tests` must pass before and after."""
-
-    code: LongText
-    bench: LongText = ""
-    tests: LongText = ""
-
-
-class CodeExplainIn(CodeIn):
-    """Explain `code`, with examples that are run."""
-
-    code: LongText
-    question: Annotated[str, Field(max_length=2000)] = ""
-
-
-class CodeTranslateIn(CodeIn):
-    """Translate `code` from the programming language `language` into the one named `target`."""
-
-    code: LongText
-    target: Word
-
-
-class Turn(In):
-    """A message of the conversation before a question."""
-
-    role: Literal["user", "assistant"]
-    content: LongText
-
-
-class QuestionIn(SkillIn):
-    """A question, and the conversation that it follows."""
-
-    question: Annotated[str, Field(min_length=1, max_length=2000)]
-    history: Annotated[list[Turn], Field(max_length=100)] = []
-
-    @property
-    def messages(self) -> list[ChatMessage]:
-        """The conversation as a skill takes it."""
-        return [ChatMessage(role=turn.role, content=turn.content) for turn in self.history]
-
-
-class SearchIn(QuestionIn):
-    """Answer `question` from pages and one's own documents, with citations that were checked."""
-
-
-class DocumentsIn(QuestionIn):
-    """Answer `question` from one's own documents, with citations that were checked."""
+if TYPE_CHECKING:
+    from colosse.assistant.translate import Translation
 
 
 @dataclass(frozen=True)
@@ -161,11 +54,19 @@ class Caller:
 
 @dataclass(frozen=True)
 class Skill:
-    """A skill as the API knows it."""
+    """A skill as the API knows it.
+
+    Attributes:
+        name: in its address.
+        input: what it takes.
+        call: does the work.
+        file: the file that a result is as well, with its name; None when there is none.
+    """
 
     name: str
     input: type[SkillIn]
     call: Callable[[Caller, Any], Awaitable[Result]]
+    file: Callable[[Any, Any], tuple[str, bytes] | None] | None = None
 
 
 async def _translate(by: Caller, given: TranslateIn) -> Result:
@@ -186,15 +87,29 @@ async def _translate(by: Caller, given: TranslateIn) -> Result:
     )
 
 
+def _translated_file(given: TranslateIn, result: Translation) -> tuple[str, bytes] | None:
+    """The translated document under the name of the given one, with the language before its ending."""
+    if given.file is None:
+        return None
+    name = PurePath(given.file.name.replace("\\", "/")).name or "translation"
+    path = PurePath(name)
+    return storable(f"{path.stem}.{result.target_language}{path.suffix}"), result.data
+
+
 async def _summarize(by: Caller, given: SummarizeIn) -> Result:
     from colosse.assistant.documents.read import read_document
+    from colosse.assistant.search.extract import extract
+    from colosse.assistant.search.fetch import fetch
+    from colosse.assistant.search.gather import policy_of
     from colosse.assistant.summarize import summarize
 
-    if given.text.strip() and given.files:
-        raise UserError("both 'text' and 'files' are given", hint="give one of them", param="files")
+    documents = [await read_document(file.name, file.data) for file in given.files]
+    if given.url:
+        by.listener.step(f"reading {given.url}")
+        documents.append((await extract(await fetch(given.url, policy=policy_of(by.search)))).read)
     return await summarize(
         by.client,
-        [await read_document(file.name, file.data) for file in given.files] if given.files else given.text,
+        documents or given.text,
         length=given.length,
         style=given.style,
         language=given.language,
@@ -204,12 +119,12 @@ async def _summarize(by: Caller, given: SummarizeIn) -> Result:
 
 
 async def _code_write(by: Caller, given: CodeWriteIn) -> Result:
-    from colosse.assistant.code import parse_code_language, write
+    from colosse.assistant.code import write
 
     return await write(
         by.client,
         given.task,
-        language=parse_code_language(given.language),
+        language=given.language,
         tests=given.tests,
         model=given.model,
         listener=by.listener,
@@ -217,12 +132,12 @@ async def _code_write(by: Caller, given: CodeWriteIn) -> Result:
 
 
 async def _code_fix(by: Caller, given: CodeFixIn) -> Result:
-    from colosse.assistant.code import fix, parse_code_language
+    from colosse.assistant.code import fix
 
     return await fix(
         by.client,
         {file.name: file.data for file in given.files} if given.files else given.code,
-        language=parse_code_language(given.language),
+        language=given.language,
         command=given.command,
         error=given.error,
         model=given.model,
@@ -231,12 +146,12 @@ async def _code_fix(by: Caller, given: CodeFixIn) -> Result:
 
 
 async def _code_optimize(by: Caller, given: CodeOptimizeIn) -> Result:
-    from colosse.assistant.code import optimize, parse_code_language
+    from colosse.assistant.code import optimize
 
     return await optimize(
         by.client,
         given.code,
-        language=parse_code_language(given.language),
+        language=given.language,
         bench=given.bench,
         tests=given.tests,
         model=given.model,
@@ -245,12 +160,12 @@ async def _code_optimize(by: Caller, given: CodeOptimizeIn) -> Result:
 
 
 async def _code_explain(by: Caller, given: CodeExplainIn) -> Result:
-    from colosse.assistant.code import explain, parse_code_language
+    from colosse.assistant.code import explain
 
     return await explain(
         by.client,
         given.code,
-        language=parse_code_language(given.language),
+        language=given.language,
         question=given.question,
         model=given.model,
         listener=by.listener,
@@ -258,13 +173,13 @@ async def _code_explain(by: Caller, given: CodeExplainIn) -> Result:
 
 
 async def _code_translate(by: Caller, given: CodeTranslateIn) -> Result:
-    from colosse.assistant.code import parse_code_language, translate_code
+    from colosse.assistant.code import translate_code
 
     return await translate_code(
         by.client,
         given.code,
-        source=parse_code_language(given.language),
-        target=parse_code_language(given.target),
+        source=given.language,
+        target=given.target,
         model=given.model,
         listener=by.listener,
     )
@@ -308,7 +223,7 @@ async def _documents(by: Caller, given: DocumentsIn) -> Result:
 SKILLS = {
     skill.name: skill
     for skill in (
-        Skill("translate", TranslateIn, _translate),
+        Skill("translate", TranslateIn, _translate, _translated_file),
         Skill("summarize", SummarizeIn, _summarize),
         Skill("code-write", CodeWriteIn, _code_write),
         Skill("code-fix", CodeFixIn, _code_fix),

@@ -230,6 +230,8 @@ class SkillRun(Base):
     skill: Mapped[str] = mapped_column(String(32))
     input: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    file_name: Mapped[str | None]
+    file: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     status: Mapped[str] = mapped_column(String(16), index=True)
     error: Mapped[str] = mapped_column(default="")
     error_code: Mapped[str] = mapped_column(String(64), default="")

@@ -99,11 +99,16 @@ def _same(url: str) -> str:
     return urlunsplit(("", host, parts.path.rstrip("/"), query, ""))
 
 
+def policy_of(settings: SearchSettings) -> Policy:
+    """The limits of a fetch that an installation's settings ask for."""
+    return Policy(allow=tuple(settings.allow_private), delay_s=settings.delay_s, timeout_s=settings.timeout_s)
+
+
 async def read_pages(
     hits: Sequence[Hit], settings: SearchSettings, store: Store | None, listener: Listener, notes: list[str]
 ) -> list[Page]:
     """Up to `settings.max_pages` of the hits, fetched and read; what has not arrived in time is left."""
-    policy = Policy(allow=tuple(settings.allow_private), delay_s=settings.delay_s, timeout_s=settings.timeout_s)
+    policy = policy_of(settings)
 
     async def read(hit: Hit) -> Page | None:
         try:

@@ -294,10 +294,14 @@ class SkillRunRow(Out):
 
 
 class SkillRun(SkillRunRow):
-    """One call of a skill; `input` without the contents of files, `result` when it is there."""
+    """One call of a skill; `input` without the contents of files, `result` when it is there.
+
+    With a `file_name` the result is a file as well, at `/api/skills/runs/{id}/file`.
+    """
 
     input: dict[str, Any]
     result: dict[str, Any] | None
+    file_name: str | None
 
 
 class SkillRunPage(Out):

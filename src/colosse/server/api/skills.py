@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import select
 from starlette.responses import StreamingResponse
 
+from colosse.core.errors import NotFoundError
 from colosse.server.api import schema
 from colosse.server.api.runs import IdempotencyKey, LastEventId, event_stream, events_response
 from colosse.server.auth import ChatPrincipal, ReadPrincipal
@@ -59,6 +62,23 @@ async def get_run_events(
     async with services.store.read() as session:
         row = await get_owned(session, SkillRun, skill_run_id, principal.user_id)
     return event_stream(lambda after: services.skill_runs.events(row, after), last_event_id)
+
+
+@router.get(
+    "/runs/{skill_run_id}/file",
+    operation_id="getSkillRunFile",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def get_run_file(skill_run_id: str, principal: ReadPrincipal, services: ServicesDep) -> Response:
+    """The file that a call made, such as the translated document, to be saved."""
+    async with services.store.read() as session:
+        row = await get_owned(session, SkillRun, skill_run_id, principal.user_id)
+        if row.file_name is None:
+            raise NotFoundError("this run has no file")
+        data = await session.scalar(select(SkillRun.file).where(SkillRun.id == row.id))
+    named = f"attachment; filename*=UTF-8''{quote(row.file_name, safe='')}"
+    return Response(data, media_type="application/octet-stream", headers={"content-disposition": named})
 
 
 @router.delete("/runs/{skill_run_id}", operation_id="stopSkillRun")

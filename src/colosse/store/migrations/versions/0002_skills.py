@@ -34,6 +34,8 @@ def upgrade() -> None:
         _text("skill", 32),
         sa.Column("input", sa.JSON(), nullable=False),
         sa.Column("result", sa.JSON(none_as_null=True)),
+        sa.Column("file_name", Text()),
+        sa.Column("file", sa.LargeBinary()),
         _text("status", 16),
         _text("error"),
         _text("error_code", 64),
