@@ -34,6 +34,11 @@ class Layout(NamedTuple):
 
 
 _INCLUDE = 'It begins with #include "solution.{}", which has no main of its own.'
+# Node runs TypeScript by leaving the types out, and so it is checked; `--check` knows nothing of types.
+_STRIP = (
+    "const fs = require('fs'), text = fs.readFileSync('solution.ts', 'utf8'); fs.writeFileSync('solution.mjs', "
+    "require('module').stripTypeScriptTypes(text, {sourceUrl: 'solution.ts'}))"
+)
 LAYOUTS = {
     "python": Layout(
         "solution.py",
@@ -44,11 +49,16 @@ LAYOUTS = {
     "javascript": Layout(
         "solution.js",
         "tests.js",
-        "node --check solution.js",
+        # Of a file that turns out to be a module, node checks nothing unless its name says so.
+        "if grep -Eq '^(import|export)[ {*]' solution.js; then cp solution.js solution.mjs; node --check solution.mjs; "
+        "else node --check solution.js; fi",
         "It uses require('./solution.js'), which exports its functions with module.exports.",
     ),
     "typescript": Layout(
-        "solution.ts", "tests.ts", "node --check solution.ts", "It imports the functions from './solution.ts'."
+        "solution.ts",
+        "tests.ts",
+        f'node --no-warnings -e "{_STRIP}" && node --check solution.mjs',
+        "It imports the functions from './solution.ts'.",
     ),
     "c": Layout("solution.c", "tests.c", "cc -w -fsyntax-only solution.c", _INCLUDE.format("c")),
     "cpp": Layout("solution.cpp", "tests.cpp", "c++ -std=c++20 -w -fsyntax-only solution.cpp", _INCLUDE.format("cpp")),
@@ -61,7 +71,7 @@ LAYOUTS = {
     "go": Layout(
         "solution.go",
         "tests.go",
-        "gofmt -e solution.go > /dev/null",
+        "go vet -buildtag solution.go",  # names and types, and of what else vet looks at the cheapest alone
         "Both are in package main and are built together; the tests have the main.",
     ),
     "rust": Layout(
