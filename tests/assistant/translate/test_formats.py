@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colosse.assistant.translate.document import Format, Part, plain, skeleton, written
+from colosse.assistant.translate.document import Format, plain, skeleton, written
 from colosse.assistant.translate.formats import FORMATS, format_of
-from colosse.assistant.translate.units import Unit, restored, units_of
+from colosse.assistant.translate.units import Plan, Unit, units_of
 from colosse.core.errors import TooLargeError, UserError
 from tests.assistant.translate.conftest import (
     HTML,
@@ -34,14 +35,9 @@ from tests.assistant.translate.conftest import (
 def through(form: Format, text: str, model: Any = shouted) -> str:
     """The document after a model that keeps all tokens."""
     source = form.read(text)
-    targets: dict[int, list[Part]] = {}
-    for index, slot in enumerate(source.slots):
+    for slot in source.slots:
         assert text[slot.start : slot.end] or slot.apart
-        parts: list[Part] = []
-        for piece in units_of(index, slot):
-            parts += restored(piece, model(piece.text)) or ["?"] if isinstance(piece, Unit) else piece
-        targets[index] = parts
-    return written(source, targets)
+    return written(source, Plan(source).targets(lambda unit: model(unit.text)))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -66,7 +62,7 @@ def test_markdown() -> None:
         'title: "MY GUIDE',
         "date: 2024-01-01",
         "`code`",
-        '](https://x.org/a_b "t")',
+        '](https://x.org/a_b "T")',
         "😀",
         "<https://y.org>",
         "{name}",
@@ -86,6 +82,31 @@ def test_markdown() -> None:
     ):
         assert kept in done, kept
     assert "CODE IN THE LIST" in done
+
+
+@pytest.mark.parametrize(
+    ("text", "done"),
+    [
+        ('See [it](u "Our \\"title\\"") now', 'SEE [IT](u "OUR \\"TITLE\\"") NOW'),
+        ("See [it](u 'a title')", "SEE [IT](u 'A TITLE')"),
+        ('![a cat](c.png "on a mat")', '![A CAT](c.png "ON A MAT")'),
+        ('<a title="the tip" href=x>here</a> it is', '<a title="THE TIP" href=x>HERE</a> IT IS'),
+        (
+            "See [the Doc], [the doc][] or [no].\n\n[The  doc]: u 'Its title'",
+            "SEE [THE DOC][The  doc], [THE DOC][The  doc] OR [NO].\n\n[The  doc]: u 'ITS TITLE'",
+        ),
+        ("Said[^n].\n\n[^n]: a note\n    that goes on", "SAID[^n].\n\n[^n]: A NOTE\n    THAT GOES ON"),
+        (
+            "- a list\n\n  ```py\n  code = 1\n  ```\n\n      more code",
+            "- A LIST\n\n  ```py\n  code = 1\n  ```\n\n      more code",
+        ),
+        ("The sum\n\n$$\na_b * c\n$$", "THE SUM\n\n$$\na_b * c\n$$"),
+        ("::: note\na note\n:::", "::: note\nA NOTE\n:::"),
+        ("> <div>\n> some text</div>", "> <div>\n> some text</div>"),
+    ],
+)
+def test_corners_of_markdown(text: str, done: str) -> None:
+    assert through(FORMATS["markdown"], text, lambda said: re.sub(r"[a-z]", lambda c: c[0].upper(), said)) == done
 
 
 def test_markup_that_a_model_writes_is_escaped() -> None:
@@ -121,6 +142,29 @@ def test_html() -> None:
     ):
         assert kept in done, kept
     assert FORMATS["html"].to_language(HTML, "en", "fr").startswith('<!DOCTYPE html>\n<html lang="fr">')
+
+
+def test_texts_within_tags_are_texts_of_their_own() -> None:
+    form = FORMATS["html"]
+    seen: list[str] = []
+
+    def model(said: str) -> str:
+        seen.append(said)
+        return f"[{said}]"
+
+    text = (
+        '<p title="a tip">See <a href=u title="our &quot;link&quot;">it</a> or <img alt=\'a cat\' src=c>.</p>'
+        '<img alt="a dog">'
+    )
+    done = through(form, text, model)
+    assert seen == ["a tip", "See <1>it<2> or <3>.", 'our "link"', "a cat", "a dog"]
+    assert done == (
+        '<p title="[a tip]">[See <a href=u title="[our &quot;link&quot;]">it</a> or <img alt=\'[a cat]\' src=c>.]</p>'
+        '<img alt="[a dog]">'
+    )
+    assert skeleton(form, done) == skeleton(form, text)
+    kept = "<style>a > b { } /* <i title='not'> */</style><template><p title='nor this'></p></template><!-- <i title=x>-->"
+    assert through(form, kept) == kept
 
 
 def test_subtitles_keep_lines_and_speakers() -> None:

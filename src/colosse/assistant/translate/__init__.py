@@ -15,7 +15,7 @@ from colosse.assistant.translate.formats import format_of
 from colosse.assistant.translate.glossary import Term, occurring, read_glossary
 from colosse.assistant.translate.judge import Attempt, Wish, judged
 from colosse.assistant.translate.memory import Memory, key_of
-from colosse.assistant.translate.units import Unit, restored, units_of
+from colosse.assistant.translate.units import Plan, Unit, restored
 from colosse.assistant.translate.work import TranslatePrompts, UnitWork
 from colosse.core.errors import UserError
 from colosse.engines.client import Client
@@ -179,13 +179,11 @@ class _Job:
     ) -> None:
         self.form, self.document, self.unit_work, self.memory, self.back = form, document, work, memory, back
         self.glossary = glossary
-        self.plan = [list(units_of(index, slot)) for index, slot in enumerate(document.slots)]
+        self.plan = Plan(document)
         self.units: dict[str, Unit] = {}
         self.keys: dict[int, str] = {}
-        self.done: dict[str, Segment] = {}
-        self.parts: dict[str, list[Part]] = {}
         wish, made = work.wish, work.work
-        for unit in (unit for slot in self.plan for unit in slot if isinstance(unit, Unit)):
+        for unit in self.plan.units:
             terms = occurring(glossary, unit.words)
             key = key_of(unit.text, wish.source, wish.to, terms, wish.tone, made.texts.version, made.model.id)
             self.keys[id(unit)] = key
@@ -234,7 +232,7 @@ class _Job:
         ]
 
     def _context(self, unit: Unit) -> str:
-        slots = self.document.slots
+        slots = self.plan.slots
         around = [plain(slots[i].parts) for i in (unit.slot - 1, unit.slot + 1) if 0 <= i < len(slots)]
         return "\n".join(line for line in (self.document.title, unit.note, *around) if line.strip())
 
@@ -265,21 +263,21 @@ class _Job:
 
     def segments(self) -> list[Segment]:
         """The segments in the order of the document."""
-        units = (unit for slot in self.plan for unit in slot if isinstance(unit, Unit))
-        return [self._segment(self.keys[id(u)], u) for u in units if self.keys[id(u)] in self.answers]
+        return [self._segment(self.keys[id(unit)], unit) for unit in self.plan.units] if self.answers else []
 
     def result(self) -> tuple[str, list[Check]]:
         """The translated document, and what its checks found; a slot that would break the document stays as it was."""
-        targets = {index: self._slot(index) for index in range(len(self.plan)) if self._answered(index)}
+        if not self.answers:
+            return self.document.text, []
+        targets = self.plan.targets(lambda unit: self.answers[self.keys[id(unit)]].answer)
         wanted = skeleton(self.form, self.document.text)
         broken = self._broken(targets, wanted)
         for index in broken:
             del targets[index]
         checks = merged(check for attempt in self.answers.values() for check in attempt.checks)
-        if self.answers:
-            checks.append(self._distinct())
-            said = ", ".join(plain(self.document.slots[index].parts)[:40] for index in broken[:3])
-            checks.append(Check(name="structure", passed=not broken, detail=said))
+        checks.append(self._distinct())
+        said = ", ".join(plain(self.document.slots[index].parts)[:40] for index in broken[:3])
+        checks.append(Check(name="structure", passed=not broken, detail=said))
         return written(self.document, targets), checks
 
     def _distinct(self) -> Check:
@@ -290,22 +288,6 @@ class _Job:
             said.setdefault(words, []).append(self.units[key].words.strip())
         same = [words for words, sources in said.items() if len({s.casefold() for s in sources}) >= _SAME]
         return Check(name="distinct", passed=not same, detail=", ".join(same)[:80])
-
-    def _answered(self, index: int) -> bool:
-        return all(self.keys[id(unit)] in self.answers for unit in self.plan[index] if isinstance(unit, Unit))
-
-    def _slot(self, index: int) -> list[Part]:
-        parts: list[Part] = []
-        for piece in self.plan[index]:
-            if isinstance(piece, Unit):
-                parts += restored(piece, self.answers[self.keys[id(piece)]].answer) or [
-                    *piece.head,
-                    *piece.inner,
-                    *piece.tail,
-                ]
-            else:
-                parts += piece
-        return parts
 
     def _broken(self, targets: dict[int, list[Part]], wanted: list[str]) -> list[int]:
         """The slots that, written, leave a document that reads as another structure; found by halving."""

@@ -11,7 +11,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from colosse.core.errors import UserError
@@ -25,11 +25,24 @@ change that keeps its order among those of its kind (`step`: formatting in Word)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A span that is written back as it is; one that was found in decoded text is encoded again as text is."""
+    """A span that is written back as it is.
+
+    Attributes:
+        raw: as it stands in the document.
+        role: what it is to the sentence.
+        in_text: it was found in decoded text, and is encoded again as text is.
+        texts: places within it that are translated by themselves, such as the title of a link.
+    """
 
     raw: str
     role: Role = "word"
     in_text: bool = False
+    texts: tuple[Slot, ...] = field(default=(), compare=False)
+
+    @property
+    def frame(self) -> str:
+        """The span without its texts."""
+        return "…".join(_between(self.raw, self.texts))
 
 
 Part = str | Kept
@@ -177,18 +190,17 @@ def skeleton(form: Format, text: str) -> list[str]:
     if form.skeleton is not None:
         return form.skeleton(text)
     source = form.read(text)
-    found: list[str] = []
-    position = 0
-    for slot in source.slots:
-        found.append(source.text[position : slot.start])
-        found += kept_of(slot.parts)
-        position = slot.end
-    return [*found, source.text[position:]]
+    return [*_between(source.text, source.slots), *("\n".join(kept_of(slot.parts)) for slot in source.slots)]
+
+
+def _between(text: str, slots: Sequence[Slot]) -> list[str]:
+    ends = [0, *(slot.end for slot in slots)]
+    return [text[end:start] for end, start in zip(ends, [*(slot.start for slot in slots), len(text)], strict=True)]
 
 
 def kept_of(parts: Sequence[Part]) -> list[str]:
     """What is kept in the parts, with how often."""
-    kept = Counter(part.raw for part in protected(parts) if isinstance(part, Kept))
+    kept = Counter(part.frame for part in protected(parts) if isinstance(part, Kept))
     return [f"{raw} × {times}" for raw, times in sorted(kept.items())]
 
 
@@ -198,7 +210,8 @@ _PROTECTED = re.compile(
     r"|(?P<word>(?:https?|ftp)://[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
     r"|\{\{[^{}\n]*\}\}|\$t\([^()\n]*\)|[$#%]?\{[^{}\n]*\}"
-    r"|%(?:\([\w.]+\))?(?:\d+\$)?[-+#0]*(?:\d+|\*)?(?:\.\d+)?(?:hh|h|ll|l|z|j|t|L)?[sdifuxXcegGopr@](?![A-Za-z])"
+    r"|%\([\w.]+\)[-+#0]*\d*(?:\.\d+)?[a-zA-Z]"
+    r"|%(?:\d+\$)?[-+#0]*(?:\d+|\*)?(?:\.\d+)?(?:hh|h|ll|l|z|j|t|L)?[sdifuxXcegGopr@](?![A-Za-z])"
     r"|<\s?\d{1,4}\s?>)"
     rf"|(?P<mark>(?:[0-9#*]\ufe0f?\u20e3|{_EMOJI}[\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
     rf"(?:\u200d{_EMOJI}[\ufe0f\U0001f3fb-\U0001f3ff]*)*)+)"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.checks import NUMBER
 from colosse.assistant.pieces import split
-from colosse.assistant.translate.document import Kept, Part, Slot, joined, protected
+from colosse.assistant.translate.document import Kept, Part, Slot, Source, joined, protected, written
 from colosse.assistant.translate.formats.text import has_letter
 
 UNIT_TOKENS = 160
@@ -54,6 +54,43 @@ class Unit:
     def words(self) -> str:
         """The text without what is kept, for checks of its language and meaning."""
         return _TOKEN.sub(" ", self.text)
+
+
+class Plan:
+    """A document's slots, those within what others keep among them, as units in order.
+
+    Args:
+        source: the document.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.slots = [slot for outer in source.slots for slot in (outer, *_within(outer))]
+        self._pieces = {id(slot): list(units_of(index, slot)) for index, slot in enumerate(self.slots)}
+        self.units = [piece for pieces in self._pieces.values() for piece in pieces if isinstance(piece, Unit)]
+
+    def targets(self, answer: Callable[[Unit], str]) -> dict[int, list[Part]]:
+        """What stands in each of the document's slots, by index, when `answer` tells what was written for each unit."""
+        return {index: self._target(slot, answer) for index, slot in enumerate(self.source.slots)}
+
+    def _target(self, slot: Slot, answer: Callable[[Unit], str]) -> list[Part]:
+        parts: list[Part] = []
+        for piece in self._pieces[id(slot)]:
+            if isinstance(piece, Unit):
+                parts += restored(piece, answer(piece)) or [*piece.head, *piece.inner, *piece.tail]
+            else:
+                parts += piece
+        for index, part in enumerate(parts):
+            if isinstance(part, Kept) and part.texts:
+                inner = {number: self._target(text, answer) for number, text in enumerate(part.texts)}
+                parts[index] = replace(part, raw=written(Source(part.raw, part.texts), inner), texts=())
+        return parts
+
+
+def _within(slot: Slot) -> Iterator[Slot]:
+    for part in slot.parts:
+        if isinstance(part, Kept):
+            yield from part.texts
 
 
 def units_of(index: int, slot: Slot) -> Iterator[Unit | tuple[Part, ...]]:

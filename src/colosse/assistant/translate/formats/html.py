@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import unescape
 
-from colosse.assistant.translate.document import Format, Kept, Part, Slot, Source
+from colosse.assistant.translate.document import Format, Kept, Part, Role, Slot, Source
 from colosse.assistant.translate.formats.text import has_letter
 
 _TOKEN = re.compile(
@@ -23,12 +22,13 @@ _VOID = frozenset({"br", "img", "wbr", "input"})
 _RAW = frozenset(
     {"script", "style", "pre", "textarea", "svg", "math", "template", "noscript", "xmp", "iframe", "object"}
 )
+_FLAT = frozenset({"script", "style", "textarea", "xmp", "iframe", "noscript"})
+"""Elements that hold text alone: the first end tag ends them."""
 _WHOLE = frozenset({"code", "kbd", "samp", "var", "tt"})
 """Inline elements that are kept with what they hold."""
 _ATTRIBUTE = re.compile(
     r"(?<=\s)(?:title|alt|placeholder|aria-label)\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')", re.IGNORECASE
 )
-_ALT = re.compile(r"\salt\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
 _META = re.compile(
     r"<meta\b(?=[^>]*\b(?:name|property)\s*=\s*[\"'](?:description|og:title|og:description|twitter:title"
     r"|twitter:description)[\"'])[^>]*\bcontent\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')",
@@ -55,44 +55,45 @@ def slots(text: str, offset: int = 0, inline: Callable[[str], list[Part]] | None
         offset: where it begins in the document.
         inline: reads a run of text that holds more than HTML, for Markdown.
     """
-    found = [*_attributes(text, offset)]
-    for start, end in _runs(text):
+    found: list[Slot] = []
+    for start, end, is_tag in _places(text):
+        if is_tag:
+            found += attributes(text[start:end], offset + start)
+            continue
         body = text[start:end].strip()
         start += len(text[start:end]) - len(text[start:end].lstrip())
         parts = tuple(parts_of(body))
         if inline is not None and not any(isinstance(p, Kept) and p.role == "word" for p in parts):
             parts = tuple(inline(body))
-        if any(isinstance(part, str) and has_letter(part) for part in parts):
+        if has_text(parts):
             found.append(Slot(offset + start, offset + start + len(body), parts, encoder(body)))
-    return sorted(_apart(found), key=lambda slot: slot.start)
+    return found
 
 
-def _apart(found: list[Slot]) -> Iterator[Slot]:
-    """Attributes of tags within a run go with the run's tags: a place belongs to one slot."""
-    runs = sorted((slot for slot in found if not slot.note), key=lambda slot: slot.start)
-    yield from runs
-    starts = [slot.start for slot in runs]
-    for slot in found:
-        if slot.note:
-            before = bisect_right(starts, slot.start) - 1
-            if before < 0 or runs[before].end <= slot.start:
-                yield slot
+def has_text(parts: Sequence[Part]) -> bool:
+    """Whether there is something to translate in the parts."""
+    return any(bool(part.texts) if isinstance(part, Kept) else has_letter(part) for part in parts)
 
 
-def _attributes(text: str, offset: int) -> Iterator[Slot]:
-    for tag in _TOKEN.finditer(text):
-        if tag["name"] is None or tag[0].startswith("</") or _NO.search(tag[0]):
-            continue
-        for found in [*_ATTRIBUTE.finditer(tag[0]), *_META.finditer(tag[0])]:
-            group = "double" if found["double"] is not None else "single"
-            value = found[group]
-            if has_letter(value):
-                start = offset + tag.start() + found.start(group)
-                yield Slot(start, start + len(value), tuple(parts_of(value)), encoder(value, quotes=group), note=" ")
+def attributes(tag: str, offset: int = 0) -> Iterator[Slot]:
+    """The attributes of a tag that people read.
+
+    Args:
+        tag: the tag; of what is none, nothing is found.
+        offset: where it begins.
+    """
+    if not re.match(r"<[A-Za-z]", tag) or _NO.search(tag):
+        return
+    for found in sorted([*_ATTRIBUTE.finditer(tag), *_META.finditer(tag)], key=lambda found: found.start()):
+        group = "double" if found["double"] is not None else "single"
+        value = found[group]
+        if has_letter(value):
+            start = offset + found.start(group)
+            yield Slot(start, start + len(value), tuple(parts_of(value)), encoder(value, quotes=group))
 
 
-def _runs(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of text between block tags."""
+def _places(text: str) -> Iterator[tuple[int, int, bool]]:
+    """(start, end, whether it is a tag) of block tags and of the text between them."""
     start = position = 0
     while found := _TOKEN.search(text, position):
         name = (found["name"] or "").lower()
@@ -100,19 +101,21 @@ def _runs(text: str) -> Iterator[tuple[int, int]]:
         position = found.end()
         held = name in _RAW or (name and not closing and _NO.search(found[0]) and name not in _VOID)
         if held and not closing and not found[0].endswith("/>"):
-            yield start, found.start()
+            yield start, found.start(), False
+            yield *found.span(), True
             start = position = _end_of(text, name, position)
         elif not _INLINE.fullmatch(name):
-            yield start, found.start()
+            yield start, found.start(), False
+            yield *found.span(), True
             start = position
-    yield start, len(text)
+    yield start, len(text), False
 
 
 def _end_of(text: str, name: str, position: int) -> int:
     """Where the element that was opened before `position` ends, with those of its name inside."""
     depth = 1
     for found in re.compile(rf"<(/?){re.escape(name)}\b[^>]*>", re.IGNORECASE).finditer(text, position):
-        depth += -1 if found[1] else not found[0].endswith("/>")
+        depth += -1 if found[1] else name not in _FLAT and not found[0].endswith("/>")
         if depth == 0:
             return found.end()
     return len(text)
@@ -132,14 +135,18 @@ def parts_of(raw: str) -> list[Part]:
         if name in _WHOLE and not found[0].startswith("</"):
             position = _end_of(raw, name, position)
             parts.append(Kept(raw[found.start() : position]))
-        elif name == "img" and (alt := _ALT.search(found[0])) and has_letter(alt[1]):
-            before, after = found[0][: alt.start(1)], found[0][alt.end(1) :]
-            parts += [Kept(before, "hard"), *_texts(alt[1]), Kept(after, "hard")]
-        elif not name or name in _VOID or found[0].endswith("/>"):
-            parts.append(Kept(found[0], "hard" if name == "br" else "mark"))
         else:
-            parts.append(Kept(found[0], "close" if found[0].startswith("</") else "open"))
+            parts.append(tag_of(found[0]))
     return parts
+
+
+def tag_of(raw: str) -> Kept:
+    """An inline tag or a comment, with its attributes that people read."""
+    name = re.match(r"</?([A-Za-z][^\s/>]*)", raw)
+    role: Role = "close" if raw.startswith("</") else "open"
+    if name is None or name[1].lower() in _VOID or raw.endswith("/>"):
+        role = "hard" if name is not None and name[1].lower() == "br" else "mark"
+    return Kept(raw, role, texts=tuple(attributes(raw)))
 
 
 def _texts(raw: str) -> Iterator[Part]:
@@ -167,8 +174,9 @@ def encoder(raw: str, *, quotes: str = "") -> Callable[[str], str]:
         raw: the source as it stands.
         quotes: `double` or `single`: those that end the place.
     """
-    quoted = {"double": {'"': "&quot;"}, "single": {"'": "&#39;"}}.get(quotes or "double" * bool(_ALT.search(raw)), {})
-    entities = {unescape(e): e for e in _ENTITY.findall(raw) if unescape(e) != e}
+    quoted = {"double": {'"': "&quot;"}, "single": {"'": "&#39;"}}.get(quotes, {})
+    bare = _ENTITY.sub("", _TOKEN.sub("", raw))
+    entities = {unescape(e): e for e in _ENTITY.findall(raw) if unescape(e) not in (e, *bare)}
     table = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **quoted, **entities}
     if re.search(r"&(?![#A-Za-z])", raw):
         table["&"] = "&amp;"

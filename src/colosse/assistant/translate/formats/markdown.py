@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from colosse.assistant.translate.document import Format, Kept, Part, Slot, Source, joined
 from colosse.assistant.translate.formats import html
 from colosse.assistant.translate.formats.text import has_letter
 
-_FENCE = re.compile(r"^((?:[ ]{0,3}>[ ]?)*[ ]*(?:[-*+][ ]+|\d+[.)][ ]+)?)(`{3,}|~{3,})[^\r\n]*$")
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _FRONT_TEXT = re.compile(
     r"^[ ]*(?:title|description|summary|subtitle|excerpt|abstract)[ ]*:[ ]*(?P<quote>[\"']?)(?P<text>[^\r\n]*?)"
     r"(?P=quote)[ ]*\r?$",
     re.MULTILINE | re.IGNORECASE,
 )
-_PREFIX = re.compile(
-    r"(?:[ \t]{0,3}>[ \t]?)*[ \t]*(?:(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$)(?:\[[ xX]\][ \t]+)?)*(?:#{1,6}[ \t]+)?"
-)
-_NOT_TEXT = re.compile(
-    r"[ \t]*(?:(?:[-*_][ \t]*){3,}|=+[ \t]*|\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*"
-    r"|\[[^\]\r\n]+\]:[^\r\n]*|:::[^\r\n]*|\$\$[^\r\n]*)$"
-)
-_TABLE_RULE = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_INDENTED = re.compile(r"(?:[ ]{4}|\t)")
-_HTML_BLOCK = re.compile(
-    r"[ ]{0,3}<(?:!--|/?(?:address|article|aside|blockquote|body|center|details|dialog|dd|div|dl|dt|fieldset|figcaption"
-    r"|figure|footer|form|h[1-6]|head|header|hr|html|iframe|legend|li|link|main|menu|nav|ol|p|picture|pre|script|section"
-    r"|style|summary|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video)\b)",
-    re.IGNORECASE,
-)
+_NEWLINE = re.compile(r"\r\n?|\n")
+_TASK = re.compile(r"\[[ xX]\][ \t]+")
+_ROW_PREFIX = re.compile(r"(?:[ \t]*(?:>|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t])))*[ \t]*")
+_ASIDE = re.compile(r"[ \t>]*(?::::|\{%.*%\}[ \t]*$|\[(?P<label>[^\]\n]+)\]:[ \t]*)")
+"""A line that is none of its paragraph's: a directive, a definition, the beginning of a footnote."""
+_TITLE = re.compile(r"(?<=[\s])(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>(?:[^'\\]|\\.)*)')\s*\)?$", re.DOTALL)
+_MAX_NESTING = 100
 _INLINE = re.compile(
     r"(?P<code>(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`))"
-    r"|(?P<math>\$\$[^$\n]+\$\$|\$(?![\s\d])[^$\n]*[^$\s]\$(?!\d))"
+    r"|(?P<math>\$\$[^$]+\$\$|\$(?![\s\d])[^$\n]*[^$\s]\$(?!\d))"
     r"|(?P<escape>\\[!-/:-@\[-`{-~])"
-    r"|(?P<auto><(?:[A-Za-z][A-Za-z0-9+.-]*:[^\s<>]*|[\w.+-]+@[\w.-]+)>|\[\^[^\]\s]+\]:?|\[\[[^\]\n]*\]\])"
+    r"|(?P<auto><(?:[A-Za-z][A-Za-z0-9+.-]*:[^\s<>]*|[\w.+-]+@[\w.-]+)>|\[\^[^\]\s]+\]:?|\[\[[^\[\]\n]*\]\])"
     r"|(?P<comment><!--.*?-->)"
     r"|(?P<tag></?[A-Za-z][^<>]*>)"
     r"|(?P<image>!\[)"
@@ -46,7 +42,9 @@ _INLINE = re.compile(
 )
 _ESCAPE = re.compile(r"\\[!-/:-@\[-`{-~]")
 _TARGET = re.compile(
-    r"\]\((?:<[^<>\n]*>|[^\s()<>]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*\)|\]\[[^\]\n]*\]"
+    r"\]\((?:<[^<>\n]*>|[^\s()<>]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'))?\s*\)"
+    r"|\]\[(?P<label>[^\]\n]*)\]",
+    re.DOTALL,
 )
 _HAZARD = re.compile(r"^([-+*]|\d{1,9}[.)])(?=\s|$)|^(#{1,6}\s|>|=+\s*$|-{2,}|`{3}|~{3}|\||:::|\[[^\]]+\]:|\t| {4})")
 
@@ -59,16 +57,25 @@ def read(text: str) -> Source:
         titles = _FRONT_TEXT.finditer(text, front.start(1), front.end(1))
         slots += [_front_slot(found) for found in titles if found["text"][:1] not in tuple("|>[{&*")]
         position = front.end()
+    labels = _labels(text)
     for start, end, kind in _blocks(text, position):
         if kind == "html":
-            slots += html.slots(text[start:end], start, inline=_inline)
+            slots += html.slots(text[start:end], start, inline=lambda raw: _inline(raw, labels))
         elif kind == "table":
-            slots += _cells(text, start, end)
+            slots += _cells(text, start, end, labels)
+        elif kind == "definition":
+            slots += _title(text[start:end], start)
         else:
-            slots.append(_slot(text, start, end))
-    slots = [slot for slot in slots if any(isinstance(part, str) and has_letter(part) for part in slot.parts)]
-    title = next((text[s.start : s.end] for s in slots if text[: s.start].endswith("# ")), "")
+            slots.append(_slot(text, start, end, labels))
+    slots = [slot for slot in slots if html.has_text(slot.parts)]
+    title = next((text[s.start : s.end] for s in slots if text[max(s.start - 2, 0) : s.start] == "# "), "")
     return Source(text, tuple(slots), title)
+
+
+def _labels(text: str) -> dict[str, str]:
+    """The labels that are defined, as they are compared."""
+    found = re.findall(r"^[ \t>]{0,9}\[(?!\^)([^\]\n]+)\]:", text, re.MULTILINE)
+    return {" ".join(label.split()).casefold(): label for label in found}
 
 
 def _front_slot(found: re.Match[str]) -> Slot:
@@ -87,65 +94,60 @@ def _front_slot(found: re.Match[str]) -> Slot:
     return Slot(found.start("text"), found.end("text"), (said,), encode)
 
 
+@cache
+def _parser() -> MarkdownIt:
+    """CommonMark's blocks and tables; definitions are paragraphs, since their titles are texts."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
+    return parser.disable(["reference", "inline", "text_join"])
+
+
 def _blocks(text: str, position: int) -> Iterator[tuple[int, int, str]]:
-    """(start, end, kind) of what holds text; code, rules and definitions are left out."""
-    fence = ""
-    paragraph: list[int] = []  # start and end of the paragraph that is being read
-    table = in_html = in_list = False
-    lines = list(re.finditer(r"[^\r\n]*(?:\r\n|\r|\n|$)", text[position:]))
-    for number, found in enumerate(lines):
-        line = found[0].rstrip("\r\n")
-        start, end = position + found.start(), position + found.start() + len(line)
-        opening = _FENCE.match(line)
-        prefix = len(_PREFIX.match(line)[0])  # type: ignore[index]
-        rest = line[prefix:]
-        was_table, table = table, False
-        if in_html:
-            if rest.strip():
-                paragraph[1] = end
-                continue
-            in_html = False
-            yield paragraph[0], paragraph[1], "html"
-            paragraph = []
-        if fence:
-            bare = re.sub(r"^(?:[ ]{0,3}>[ ]?)*\s*", "", line).rstrip()
-            if bare.startswith(fence) and not bare.strip(fence[0]):
-                fence = ""
-            continue
-        if opening or not rest.strip() or _NOT_TEXT.match(rest) or (not paragraph and _NOT_TEXT.match(line)):
-            if paragraph:
-                yield paragraph[0], paragraph[1], "text"
-            paragraph = []
-            fence = opening[2] if opening else ""
-            table = "|" in line and bool(_TABLE_RULE.match(line))
-            continue
-        nested = bool(re.search(r"[-*+]|\d[.)]", line[:prefix]))
-        if not paragraph and not in_list and _INDENTED.match(line):
-            continue
-        following = lines[number + 1][0].rstrip("\r\n") if number + 1 < len(lines) else ""
-        if "|" in line and (was_table or (not paragraph and "|" in following and _TABLE_RULE.match(following))):
-            table = was_table
-            yield start + prefix, end, "table"
-            continue
-        if _HTML_BLOCK.match(line) and not paragraph:
-            in_html, paragraph = True, [start, end]
-            continue
-        in_list = nested or (in_list and (bool(paragraph) or line[:1] in " \t"))
-        if paragraph and nested and line[:prefix].strip(" \t>"):
-            yield paragraph[0], paragraph[1], "text"
-            paragraph = []
-        if paragraph:
-            paragraph[1] = end
-        else:
-            paragraph = [start + prefix, end]
-        if "#" in line[:prefix]:
-            yield paragraph[0], paragraph[1], "text"
-            paragraph = []
-    if paragraph:
-        yield paragraph[0], paragraph[1], "html" if in_html else "text"
+    """(start, end, kind) of what holds text; code and rules are left out."""
+    position += text.startswith("\ufeff", position)
+    starts = [position, *(found.end() for found in _NEWLINE.finditer(text, position)), len(text)]
+    before = ""
+    for token in _parser().parse(text[position:]):
+        first, stop = token.map or (0, 0)
+        if token.type == "tr_open":
+            start = starts[first]
+            yield start + len(_ROW_PREFIX.match(text[start : starts[stop]])[0]), starts[stop], "table"  # type: ignore[index]
+        elif token.type == "html_block" or (token.type == "inline" and before not in ("td_open", "th_open")):
+            lines = token.content.rstrip("\n").split("\n")
+            places = [_place(text, starts[first + n], starts[first + n + 1], line) for n, line in enumerate(lines)]
+            if token.type == "inline":
+                yield from _paragraph(text, places)
+            elif not any(text[starts[first + n] : start].strip() for n, (start, _) in enumerate(places) if n):
+                yield places[0][0], places[-1][1], "html"
+        before = token.type
 
 
-def _slot(text: str, start: int, end: int, cell: bool = False) -> Slot:
+def _place(text: str, start: int, end: int, line: str) -> tuple[int, int]:
+    """Where a line of a block stands within a line of the document."""
+    body = line.strip()
+    at = text.rfind(body, start, end)
+    return (at, at + len(body)) if at >= 0 else (end, end)
+
+
+def _paragraph(text: str, places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
+    """The paragraph, or its pieces between lines that are none of it."""
+    begin = -1
+    for index, (start, end) in enumerate(places):
+        aside = _ASIDE.match(text[start:end])
+        task = _TASK.match(text, start, end) if index == 0 else None
+        if aside and begin >= 0:
+            yield begin, places[index - 1][1], "text"
+            begin = -1
+        if aside and not (aside["label"] or "").startswith("^"):
+            yield start, end, "definition"
+        elif begin < 0:
+            begin = start + aside.end() if aside else task.end() if task else start
+    if begin >= 0:
+        yield begin, places[-1][1], "text"
+
+
+def _slot(text: str, start: int, end: int, labels: Mapping[str, str], cell: bool = False) -> Slot:
     raw = text[start:end].rstrip()
     lines = [bool(_HAZARD.match(line)) for line in raw.splitlines()]
 
@@ -157,7 +159,7 @@ def _slot(text: str, start: int, end: int, cell: bool = False) -> Slot:
                 done[index] = line[: len(line) - len(body)] + _HAZARD.sub(_escaped, body, count=1)
         return "".join(done)
 
-    return Slot(start, start + len(raw), tuple(_inline(raw)), _encoder(raw, "|" if cell else ""), finish)
+    return Slot(start, start + len(raw), tuple(_inline(raw, labels)), _encoder(raw, "|" if cell else ""), finish)
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -170,32 +172,41 @@ def _escaped(found: re.Match[str]) -> str:
 def _encoder(raw: str, more: str = "") -> Callable[[str], str]:
     """Escapes what would be markup, but for signs that stand bare in the source's own words."""
     escaped = {found["escape"][1] for found in _INLINE.finditer(raw) if found["escape"]}
-    bare = {char for part in _inline(_ESCAPE.sub("", raw)) if isinstance(part, str) for char in part}
+    bare = {char for part in _inline(_ESCAPE.sub("", raw), {}) if isinstance(part, str) for char in part}
     special = {char for char in "*`[]<>~$" + more if char not in bare} | escaped | set(more)
     # An underscore within a word means nothing.
     sign = re.compile(("" if "_" in bare else r"(?<!\w)_|_(?!\w)|") + f"[{re.escape(''.join(special - {'_'}))}]")
     return lambda text: sign.sub(r"\\\g<0>", re.sub(r"\s*[\r\n]+\s*", " ", text))
 
 
-def _cells(text: str, start: int, end: int) -> Iterator[Slot]:
+def _cells(text: str, start: int, end: int, labels: Mapping[str, str]) -> Iterator[Slot]:
     for found in re.finditer(r"(?:\\.|`+[^`]*`+|[^|\\])+", text[start:end]):
         body = found[0].strip()
         if body:
             at = start + found.start() + found[0].index(body)
-            yield _slot(text, at, at + len(body), cell=True)
+            yield _slot(text, at, at + len(body), labels, cell=True)
 
 
-def _inline(raw: str) -> list[Part]:
+def _title(raw: str, offset: int = 0) -> Iterator[Slot]:
+    """The title of a link or of a definition."""
+    if (found := _TITLE.search(raw)) and has_letter(found[0]):
+        group = "double" if found["double"] is not None else "single"
+        sign = re.compile(r"[\\\"]" if group == "double" else r"[\\']")
+        start, end = (offset + at for at in found.span(group))
+        said = _ESCAPE.sub(lambda escape: escape[0][1], found[group])
+        yield Slot(start, end, (said,), lambda text: sign.sub(r"\\\g<0>", " ".join(text.split())))
+
+
+def _inline(raw: str, labels: Mapping[str, str]) -> list[Part]:
     """The parts of a paragraph."""
     parts: list[Part] = []
     position = 0
-    links = _links(raw)
+    links = _links(raw, labels)
     opened: list[str] = []
     while position < len(raw):
         if position in links:
-            role, stop = links[position]
-            parts.append(Kept(raw[position:stop], role))  # type: ignore[arg-type]
-            position = stop
+            kept, position = links[position]
+            parts.append(kept)
             continue
         found = _INLINE.match(raw, position)
         if found is None:
@@ -214,8 +225,7 @@ def _kept(found: re.Match[str], raw: str, opened: list[str]) -> Part:
     if kind in ("code", "ticks", "math", "auto"):
         return Kept(span)
     if kind == "tag":
-        mark = span.endswith("/>") or re.match(r"<(?:br|hr|img|wbr|input)\b", span, re.IGNORECASE)
-        return Kept(span, "mark" if mark else "close" if span.startswith("</") else "open")
+        return html.tag_of(span)
     if kind == "escape":
         return span[1:]
     if kind == "line":
@@ -235,10 +245,13 @@ def _kept(found: re.Match[str], raw: str, opened: list[str]) -> Part:
     return Kept(span, "mark")
 
 
-def _links(raw: str) -> dict[int, tuple[str, int]]:
-    """Where the brackets of links and images stand: position to role and end."""
+def _links(raw: str, labels: Mapping[str, str]) -> dict[int, tuple[Kept, int]]:
+    """Where the brackets of links and images stand: position to what is kept and its end.
+
+    A link whose words are its label gets the label beside them, since the words change.
+    """
     code = [found.span() for found in re.finditer(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\.", raw, re.DOTALL)][::-1]
-    places: dict[int, tuple[str, int]] = {}
+    places: dict[int, tuple[Kept, int]] = {}
     stack: list[int] = []
     position = 0
     while position < len(raw):
@@ -251,11 +264,17 @@ def _links(raw: str) -> dict[int, tuple[str, int]]:
             stack.append(position)
         elif raw[position] == "]" and stack:
             start = stack.pop()
-            if target := _TARGET.match(raw, position):
+            target = _TARGET.match(raw, position)
+            words = " ".join(raw[start + 1 : position].split()).casefold()
+            end = target.end() if target else position + 1
+            if (target and target["label"]) or (target and target["label"] is None) or words in labels:
+                close = raw[position:end]
+                if target is None or target["label"] == "":
+                    close = f"][{labels[words]}]"
                 first = start - 1 if start and raw[start - 1] == "!" else start
-                places[first] = ("open", start + 1)
-                places[position] = ("close", target.end())
-                position = target.end()
+                places[first] = (Kept(raw[first : start + 1], "open"), start + 1)
+                places[position] = (Kept(close, "close", texts=tuple(_title(close))), end)
+                position = end
                 continue
         position += 1
     return places

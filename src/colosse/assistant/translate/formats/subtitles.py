@@ -13,7 +13,7 @@ _TIMING = re.compile(
 )
 _CUE_END = re.compile(r"(?:\r\n|\n|\r)[ \t]*(?:\r\n|\n|\r|$)")
 _BREAK = re.compile(r"([ \t]*(?:\r\n|\n|\r)[ \t]*)")
-_MARK = re.compile(r"(\{\\[^{}]*\}|\\[Nnh]|&(?:lrm|rlm|nbsp);)")
+_MARK = re.compile(r"(\{\\[^{}]*\}|\\[Nnh]|&(?:#\w+|\w+);)")
 _SPEAKER = re.compile(r"(?:[ \t]*<[^>]*>)*[ \t]*[-–—‐•]")
 
 
