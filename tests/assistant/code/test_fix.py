@@ -47,7 +47,6 @@ async def test_red_to_green(scripted: Scripted, client: Engines) -> None:
         BUG.replace("x + 2", "2 * x").replace("x / 2", "x"),
         "import os\nos._exit(0)\n" + BUG,
         "import sys\n\nsys.modules['pytest'].skip = None\n" + BUG,
-        "def double(x):\n    return 2 * x\n",
         "def double(x:\n",
         BUG,
     ],

@@ -1,7 +1,8 @@
 """Code mended: the failure is seen first; a change is believed when the failing command passes and nothing else broke.
 
 The tests are never changed: only the files that may be are taken from an answer, every other one is put back before
-each run. A change that newly knows of the test tools, or leaves the program, is refused: it might pass unrun.
+each run. A change that newly knows of the test tools, leaves the program, catches every error or answers the values of
+the tests one by one is refused; one that passes must fail when the tests ask for the opposite.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import repository
+from colosse.assistant.code.control import run_tests, shortcuts
 from colosse.assistant.code.form import check_syntax, extract, same_names
 from colosse.assistant.code.judge import CodeResult, Step, Trial, argv_of, run_command, shorten, step
 from colosse.assistant.code.languages import LANGUAGES, language_of_file, title_of
@@ -28,10 +30,13 @@ from colosse.engines.schema import ChatMessage
 WHOLE_TOKENS = 900
 """A longer file is changed by search and replace: models write short files again with fewer mistakes."""
 EDIT_TOKENS = 900
-TEMPERATURE = 0.7
+TEMPERATURES = (0.0, 0.6, 0.8, 1.0)
+"""Of the answers one after the other: alike answers are worth one."""
 ROUNDS = 2
 _EVASIVE = re.compile(
-    r"\b(?:pytest|unittest|PYTEST_CURRENT_TEST|sys\.exit|os\._exit|_exit|SystemExit|sys\.modules)\b|\b(?:exit|quit)\("
+    r"\b(?:pytest|unittest|conftest|PYTEST_CURRENT_TEST|sys\.exit|os\._exit|_exit|SystemExit|sys\.modules|process\.exit"
+    r"|os\.exec\w+|os\.kill|os\.abort|atexit|builtins|__builtins__|ctypes|_getframe|currentframe|inspect\.stack"
+    r"|gc\.get_\w+|settrace|setprofile)\b|\b(?:exit|quit)\("
 )
 
 
@@ -99,7 +104,7 @@ async def fix(
             (s for s in (language, *LANGUAGES.get(language, ("", ()))[1]) if language_of_file(f"a.{s}")), "txt"
         )
         code = {f"code.{'py' if language == 'python' else suffix}": code}
-    texts = {path: data if isinstance(data, str) else data.decode(errors="replace") for path, data in code.items()}
+    texts = {path: _text(data) for path, data in code.items()}
     allowed = (
         [p for p in texts if language_of_file(p) and not repository.protected(p)] if writable is None else [*writable]
     )
@@ -133,6 +138,7 @@ class _Fixing:
         self.command, self.log = command, shorten(error)
         self.before = Trial(command=command, ok=False)
         self.transcript: list[Step] = []
+        self.tests = {path: text for path, text in texts.items() if repository.protected(path) and path.endswith(".py")}
 
     async def result(self, count: int) -> FixResult:
         if not self.command:
@@ -241,7 +247,7 @@ class _Fixing:
         if room < min(limit, 300):
             messages, room = self._messages(seed), limit  # a repair that no longer fits begins anew
         done = await self.work.ask(
-            messages, min(limit, room), temperature=TEMPERATURE if seed else 0.0, seed=seed if seed else None
+            messages, min(limit, room), temperature=TEMPERATURES[seed % len(TEMPERATURES)], seed=seed or None
         )
         said = ChatMessage(role="assistant", content=done.text.strip())
         texts = self.work.texts
@@ -259,7 +265,7 @@ class _Fixing:
         if not self.command:
             return Proposal(changed, note, empty, True, "", messages)
         self.work.listener.step(f"{label}: running {self.command}")
-        trial = await run_command(self.command, {**self.files, **changed})
+        trial = await run_tests(self.command, {**self.files, **self._as_stored(changed)}, self.tests)
         problem = "" if not trial.ok else _broken(self.before, trial)
         self.transcript.append(
             step(
@@ -280,7 +286,19 @@ class _Fixing:
                 return f"{path} does not parse: {wrong[0].detail}"
             if new := sorted(set(_EVASIVE.findall(text)) - set(_EVASIVE.findall(self.texts[path]))):
                 return f"{path} must not begin to use {', '.join(new)}"
+            if path.endswith(".py") and (said := shortcuts(self.texts[path], text, self.tests.values())):
+                return f"{path}: {said}"
         return ""
+
+    def _as_stored(self, changed: Mapping[str, str]) -> dict[str, str]:
+        """Changed files with the line ends and the mark at the beginning that they had."""
+        stored = {}
+        for path, text in changed.items():
+            data = self.files[path]
+            before = data if isinstance(data, str) else data.decode(errors="replace")
+            ends = text.replace("\n", "\r\n") if "\r\n" in before else text
+            stored[path] = f"\ufeff{ends}" if before.startswith("\ufeff") else ends
+        return stored
 
     def _told(self, proposal: Proposal | None, checks: list[Check]) -> FixResult:
         changed = proposal.changed if proposal else {}
@@ -295,10 +313,16 @@ class _Fixing:
             tests_from="given" if self.command else "",
             tests=self.command,
             transcript=self.transcript,
-            files=changed,
+            files=self._as_stored(changed),
             diff=diff,
             **self.work.cost(),
         )
+
+
+def _text(data: str | bytes) -> str:
+    """A file as the model is shown it: lines that end in a line feed, no mark at the beginning."""
+    text = data if isinstance(data, str) else data.decode(errors="replace")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def changes(before: str, after: str, name: str) -> str:

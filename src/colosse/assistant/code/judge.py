@@ -8,12 +8,13 @@ import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from pydantic import BaseModel
 
 from colosse.assistant.chat import count_tokens
+from colosse.assistant.code.asked import Asked, asked
 from colosse.assistant.sandbox import PYTHON, Limits, Ran, run
 from colosse.assistant.skill import Result
 
@@ -119,10 +120,11 @@ async def run_cases(code: str, cases: Sequence[str]) -> Trial:
     Args:
         code: the module.
         cases: source each; what raises has failed. Of one that ends in an expression, or in an assert of an equality,
-            the outcome has the value's representation.
+            the outcome has the value's representation. The code runs without knowing what a literal result should be.
     """
     key = secrets.token_hex(8)
-    order = {"path": "solution.py", "cases": list(cases), "seconds": CASE_SECONDS, "key": key}
+    apart = [asked(case) for case in cases]
+    order = {"path": "solution.py", "cases": [one.source for one in apart], "seconds": CASE_SECONDS, "key": key}
     harness = (Path(__file__).parent / "harness.py").read_text("utf-8")
     limit = min(20.0 + CASE_SECONDS * len(cases) / 2, 60.0)
     ran = await run(
@@ -138,9 +140,18 @@ async def run_cases(code: str, cases: Sequence[str]) -> Trial:
         error = shorten(ran.stderr) or _ending(ran)
         outcomes = [Outcome(name=name, passed=False, error=error) for name in names]
         return Trial(command="the tests", ok=False, outcomes=outcomes, output=error)
-    outcomes = [Outcome(name=name, **entry) for name, entry in zip(names, json.loads(said), strict=True)]
+    outcomes = [_outcome(one, name, entry) for one, name, entry in zip(apart, names, json.loads(said), strict=True)]
     ok = bool(outcomes) and all(o.passed for o in outcomes)
     return Trial(command="the tests", ok=ok, outcomes=outcomes)
+
+
+def _outcome(one: Asked, name: str, entry: dict[str, Any]) -> Outcome:
+    """What the harness says of a case, compared with what it asks."""
+    plain = entry.pop("plain")
+    outcome = Outcome(name=name, **entry)
+    if one.rule and outcome.passed and (error := one.wrong(outcome.value, plain)):
+        return outcome.model_copy(update={"passed": False, "error": error})
+    return outcome
 
 
 async def run_command(command: str, files: Mapping[str, bytes | str], limits: Limits | None = None) -> Trial:

@@ -1,19 +1,23 @@
 """Edits that a model proposes, put into files in spite of what models get wrong: blanks, indentation, left-out lines.
 
-An edit is either the whole file in a code block or `<<<<<<< SEARCH` / `=======` / `>>>>>>> REPLACE`. What is searched
-for must be found at one place: exactly, else but for blanks at the ends of lines, else but for one shift of its
-indentation; lines of `...` stand for lines that were left out. Nothing is ever put at a place that only looks alike.
+An edit is the whole file in a code block, single functions or classes of it (Python), a unified diff, or
+`<<<<<<< SEARCH` / `=======` / `>>>>>>> REPLACE`. What is searched for must be found at one place: exactly, else but for
+blanks at the ends of lines, else but for one shift of its indentation; lines of `...` stand for lines that were left
+out. Nothing is ever put at a place that only looks alike.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from colosse.assistant.code.form import BLOCK, extract
+from colosse.assistant.code import splice
+from colosse.assistant.code.form import BLOCK
 
+_AT = re.compile(r"^@@[^\n]*$", re.MULTILINE)
 _HUNK = re.compile(r"^<{5,9} ?SEARCH[ \t]*\n(.*?)^={5,9}[ \t]*\n(.*?)^>{5,9} ?REPLACE[ \t]*$", re.MULTILINE | re.DOTALL)
 _ELLIPSIS = re.compile(r"\s*(?:#|//|/\*|--|<!--)?\s*(?:\.{3}|…)[^\w]*(?:\b(?:existing|rest|unchanged)\b.*)?$")
 NEAREST_LINES = 12
@@ -47,13 +51,36 @@ def parse_edits(answer: str, files: Mapping[str, str]) -> list[Edit]:
     hunks = list(_HUNK.finditer(answer))
     if hunks:
         return [Edit(_path_of(answer[: h.start()], files, h[1]), h[1], h[2]) for h in hunks]
-    if len(files) == 1:
-        code, _ = extract(answer)
-        return [Edit(next(iter(files)), "", code if code.endswith("\n") else f"{code}\n")]
+    if edits := _of_diff(answer, files):
+        return edits
     blocks = list(BLOCK.finditer(answer))
+    if len(files) == 1:
+        ((path, text),) = files.items()
+        codes = [block[3] for block in blocks] or [answer.strip()]
+        return [Edit(path, "", splice.whole(text, codes))]
     if not blocks:
         raise PatchError("there was no edit and no code block")
-    return [Edit(_path_of(answer[: b.start(3)], files, b[3], whole=True), "", b[3]) for b in blocks]
+    found = [(_path_of(answer[: b.start(3)], files, b[3], whole=True), b[3]) for b in blocks]
+    return [Edit(path, "", splice.whole(files[path], [code])) for path, code in found]
+
+
+def _of_diff(answer: str, files: Mapping[str, str]) -> list[Edit]:
+    """The hunks of a unified diff as edits; the numbers of their lines, which models get wrong, do not matter."""
+    starts = list(_AT.finditer(answer))
+    if not any(line.startswith(("+++", "---")) for line in answer.splitlines()):
+        return []
+    edits = []
+    for start, after in zip(starts, [*starts[1:], None], strict=True):
+        before, lines = answer[: start.start()], answer[start.end() + 1 : after.start() if after else None].split("\n")
+        body = list(itertools.takewhile(lambda line: not line.startswith(("```", "diff ", "--- ")), lines))
+        while body and not body[-1].strip():
+            body.pop()
+        old, new = ([line[1:] for line in body if line[:1] in ("", " ", sign)] for sign in "-+")
+        search, replace = ("".join(f"{line}\n" for line in half) for half in (old, new))
+        if search.strip() and search != replace:
+            named = re.findall(r"^\+\+\+ .*$", before, re.MULTILINE)
+            edits.append(Edit(_path_of(named[-1] if named else "", files, search), search, replace))
+    return edits
 
 
 def apply_edits(files: Mapping[str, str], edits: Sequence[Edit]) -> dict[str, str]:

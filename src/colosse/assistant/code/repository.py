@@ -68,7 +68,7 @@ def read(paths: Iterable[Path], where: Path | None = None) -> Repository:
         UserError: files that stand in no common folder, or that are tests.
         TooLargeError: more files than a sandbox should be given.
     """
-    given = [Path.cwd() / path for path in paths]
+    given = [Path(os.path.normpath(Path.cwd() / path)) for path in paths]
     for path in given:
         if not path.exists():
             raise NotFoundError(f"no such file: {path}")
@@ -93,6 +93,11 @@ def read(paths: Iterable[Path], where: Path | None = None) -> Repository:
     wanted = [path.relative_to(root).as_posix() for path in given if path.is_file()]
     if tests := [name for name in wanted if protected(name)]:
         raise UserError(f"{tests[0]} is a test or a setting, which a fix never changes", hint="name the code it tests")
+    for name in wanted:
+        if name not in files:
+            raise UserError(f"{root / name} is a link, or larger than {MAX_FILE_BYTES >> 20} MiB", hint="name the file")
+        if not _is_text(files[name]):
+            raise UserError(f"{root / name} is not UTF-8 text", hint="save it as UTF-8")
     folders = [path.relative_to(root).as_posix() for path in given if path.is_dir()]
     inside = [
         name

@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import cases, programs
+from colosse.assistant.code.control import run_tests
 from colosse.assistant.code.form import BLOCK, check_syntax, extract
-from colosse.assistant.code.judge import CodeResult, Step, Trial, run_cases, run_command, step
+from colosse.assistant.code.judge import CodeResult, Step, Trial, run_cases, step
 from colosse.assistant.code.languages import title_of
 from colosse.assistant.code.texts import CodePrompts
 from colosse.assistant.prompts import Language
@@ -29,7 +30,8 @@ WRITE_TOKENS = 1200
 TEST_TOKENS = 400
 ENOUGH_EXAMPLES = 3
 """Stated examples that, all passed by the first candidate, end the work; with fewer, candidates are compared too."""
-TEMPERATURE = 0.7
+TEMPERATURES = (0.0, 0.6, 0.8, 1.0)
+"""Of the candidates one after the other: alike candidates are worth one."""
 ROUNDS = 2
 """Times that candidates are repaired from their errors."""
 
@@ -157,7 +159,7 @@ class _Writing:
                 code="context_length_exceeded",
             )
         self.work.listener.step(f"candidate {seed + 1}: writing")
-        temperature = TEMPERATURE if seed else 0.0
+        temperature = TEMPERATURES[seed % len(TEMPERATURES)]
         limit = min(self.limit, room)
         done = await self.work.ask(messages, limit, temperature=temperature, seed=seed if seed else None)
         if not seed:  # a sampled answer that is much longer than the greedy one has lost its way
@@ -195,7 +197,7 @@ class _Writing:
                 f"def test_{n}():\n" + "\n".join(f"    {line}" for line in case.splitlines())
                 for n, case in enumerate(plain, 1)
             )
-        return await run_command("pytest -q test_given.py", files)
+        return await run_tests("pytest -q test_given.py", files, {"test_given.py": str(files["test_given.py"])})
 
     async def _with_agreement(self, candidates: list[Candidate]) -> CodeResult:
         """The candidate that most agree with, on calls that the model made up."""
@@ -205,10 +207,10 @@ class _Writing:
             why = Check(name="tests", passed=False, detail="the model made no test that could be run")
             return self._told(best, [] if self.examples else [why])
         distinct = list({c.code: c for c in candidates}.values())
-        trials = [await run_cases(c.code, [*map(cases.call_of, made), *made]) for c in distinct]
-        values = [[o.value if o.passed else "" for o in trial.outcomes[: len(made)]] for trial in trials]
+        trials = [await run_cases(c.code, made) for c in distinct]
+        values = [[o.value for o in trial.outcomes] for trial in trials]
         votes = [sum(c.code == d.code for c in candidates) for d in distinct]
-        holds = [[o.passed for o in trial.outcomes[len(made) :]] for trial in trials]
+        holds = [[o.passed for o in trial.outcomes] for trial in trials]
 
         def score(index: int) -> tuple[int, int]:
             alike = sum(
@@ -227,7 +229,7 @@ class _Writing:
         trial = Trial(
             command="the model's own tests",
             ok=bool(kept) and passed == len(kept),
-            outcomes=[o for o, keep in zip(trials[chosen].outcomes[len(made) :], most, strict=True) if keep],
+            outcomes=[o for o, keep in zip(trials[chosen].outcomes, most, strict=True) if keep],
         )
         self.transcript.append(step("agreement", trial))
         detail = (
