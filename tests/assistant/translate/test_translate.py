@@ -232,6 +232,21 @@ async def test_tone(scripted: Scripted, client: Engines, no_meaning: None) -> No
     for tone, names in (("formal", {"tone"}), ("informal", set()), ("neutral", set())):
         result = await translate(client, "Can you open your door now?", "fr", source="en", tone=tone)
         assert failed(result) == names
+    for to, tone, answer, names in (
+        ("de", "formal", "Kannst du deine Tür jetzt öffnen?", {"tone"}),
+        ("de", "informal", "Können Sie jetzt Ihre Tür öffnen?", {"tone"}),
+        ("de", "informal", "Sie ist da. Kannst du jetzt die Tür öffnen?", set()),
+        ("es", "formal", "¿Puedes tú abrir tu puerta ahora?", {"tone"}),
+        ("es", "informal", "¿Puede usted abrir su puerta ahora?", {"tone"}),
+    ):
+        scripted.reply = answer
+        result = await translate(client, "Can you open your door now?", to, source="en", tone=tone)
+        assert failed(result) == names, answer
+    assert "tone" not in result.note
+    for to, tone in (("it", "formal"), ("fr", "technical")):
+        result = await translate(client, "Can you open your door now?", to, source="en", tone=tone, candidates=0)
+        assert "the tone was not checked" in result.note
+        assert not result.verified
     with pytest.raises(UserError, match="unknown tone 'rude'"):
         await translate(client, "Hello", "fr", tone="rude")
 

@@ -136,15 +136,16 @@ async def translate(
         await job.run()
     answer, checks = job.result()
     answer = form.to_language(answer, source, to) if source != to else answer
-    meant = wish.comparable or source == to
-    note = (
-        "" if meant else "meanings were not compared: the embeddings do not know both languages, or are not installed"
-    )
+    unchecked = []
+    if source != to and not wish.comparable:
+        unchecked.append("meanings were not compared: the embeddings do not know both languages, or are not installed")
+    if source != to and wish.tone and not wish.addressed:
+        unchecked.append(f"the tone was not checked: {wish.tone!r} has no check in language {to!r}")
     return Translation(
         answer=answer if form.name != "docx" else "\n".join(segment.target for segment in job.segments()),
-        verified=bool(checks) and meant and all(check.passed for check in checks),
+        verified=bool(checks) and not unchecked and all(check.passed for check in checks),
         checks=checks,
-        note=note,
+        note="; ".join(unchecked),
         segments=job.segments(),
         source_language=source,
         target_language=to,

@@ -26,8 +26,16 @@ LEAST_WORDS = 3
 """Texts with fewer words say too little for a comparison of meanings."""
 SIMILAR = {3: 0.3, 6: 0.4}
 """Words of the source, from, to the least cosine of source and translation (measured: see docs/translate.md)."""
-_TU = re.compile(r"(?<![\w-])(?:tu|toi|ton|ta|tes|t['’]\w+)(?!\w)", re.IGNORECASE)
-_VOUS = re.compile(r"(?<![\w-])(?:vous|votre|vos)(?!\w)", re.IGNORECASE)
+_INFORMAL = {
+    "de": r"(?i:du|dich|dir|dein(?:e[mnrs]?)?)",
+    "es": r"(?i:tú|te|ti|tus?|contigo)",
+    "fr": r"(?i:tu|toi|ton|ta|tes|t['’]\w+)",
+}
+_FORMAL = {
+    "de": r"(?<=[^.!?:…] )(?:Sie|Ihnen|Ihr(?:e[mnrs]?)?)",  # at the beginning of a sentence, it may be she or they
+    "es": r"(?i:ustedes|usted)",
+    "fr": r"(?i:vous|votre|vos)",
+}
 
 
 class Wish(NamedTuple):
@@ -36,6 +44,12 @@ class Wish(NamedTuple):
     source: str
     to: str
     tone: str = ""
+
+    @property
+    def addressed(self) -> re.Pattern[str] | None:
+        """The words that address the reader in another tone than this; None where they are not known."""
+        words = {"formal": _INFORMAL, "informal": _FORMAL}.get(self.tone, {}).get(self.to)
+        return re.compile(rf"(?<![\w-]){words}(?!\w)") if words else None
 
     @property
     def comparable(self) -> bool:
@@ -87,8 +101,9 @@ async def judged(unit: Unit, answer: str, wish: Wish, terms: Sequence[Term], *, 
     ]
     if terms:
         checks.append(terms_used(terms, said))
-    if wish.tone in ("formal", "informal") and wish.to == "fr":
-        checks.append(_in_tone(said, wish.tone))
+    if addressed := wish.addressed:
+        wrong = list(dict.fromkeys(addressed.findall(said)))
+        checks.append(Check(name="tone", passed=not wrong, detail=", ".join(wrong)))
     similarity = None
     if wish.comparable and said.strip():
         similarity = round(await similar(unit.words, said), 3)
@@ -107,11 +122,6 @@ async def similar(one: str, other: str) -> float:
 @lru_cache(maxsize=256)
 def _vector(text: str) -> Any:
     return embed.encode([text])[0]
-
-
-def _in_tone(said: str, tone: str) -> Check:
-    wrong = (_TU if tone == "formal" else _VOUS).findall(said)
-    return Check(name="tone", passed=not wrong, detail=", ".join(dict.fromkeys(wrong)))
 
 
 _OPENING = re.compile(
