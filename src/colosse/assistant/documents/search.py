@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
+from itertools import accumulate, chain
+from typing import Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from colosse.assistant import embed
-from colosse.assistant.documents.rank import fused, query_terms
+from colosse.assistant.documents.rank import K1, B, fused, query_terms
 from colosse.assistant.documents.vectors import nearest_of
 from colosse.assistant.ground import Source
 from colosse.store import Store
@@ -23,15 +26,24 @@ MEANING_COVERED, MEANING_ELSE = 0.25, 2.0
 query is in another language, or says it otherwise), as measured by `benchmarks/retrieval.py`."""
 MAX_TERMS = 32
 """Words of a query that are looked up: of a longer one the rest says little more."""
+MAX_MATCHES = 10_000
+"""Passages that are compared by their words; of a query that has more of them, the rarest words are looked up."""
 _PREFIX_CHARS = 5
+_USUAL_CHARS = 1000.0
+"""Length of what is indexed of a passage, of which half as much is short and twice as much long."""
 _WITHIN = " AND p.document_id IN :documents"
+_MATCHES = {
+    True: "SELECT rowid FROM passages_words WHERE passages_words MATCH {term}",
+    False: "SELECT id FROM passages WHERE to_tsvector('simple', folded) @@ to_tsquery('simple', {term})",
+}
 _SQLITE = """
 SELECT w.rowid FROM passages_words w JOIN passages p ON p.id = w.rowid
 WHERE passages_words MATCH :query AND p.owner_id = :owner {within} ORDER BY w.rank LIMIT :limit"""
 _POSTGRES = """
-SELECT p.id FROM passages p, to_tsquery('simple', :query) q
-WHERE to_tsvector('simple', p.folded) @@ q AND p.owner_id = :owner {within}
-ORDER BY ts_rank(to_tsvector('simple', p.folded), q, 1) DESC, p.id LIMIT :limit"""
+SELECT p.id FROM ({having}) h JOIN passages p ON p.id = h.id WHERE p.owner_id = :owner {within} GROUP BY p.id
+ORDER BY sum(h.weight) / (1 + :k1 * (1 - :b + :b * length(p.folded) / :usual)) DESC, p.id LIMIT :limit"""
+_COUNT = "SELECT {index}, (SELECT count(*) FROM ({found}) m)"
+_WEIGHED = "SELECT m.id, {weight} AS weight FROM ({found}) m"
 
 
 class Found(Source):
@@ -67,17 +79,20 @@ async def search_passages(
     by_words, by_meaning = await asyncio.gather(
         words_ranking(store, owner_id, query, documents), meaning_ranking(store, owner_id, query, documents)
     )
-    share = await _covered(store, query_terms(query)[:MAX_TERMS], by_words[:3])
-    weight = MEANING_COVERED if share >= COVERED else MEANING_ELSE
-    best = fused([(by_words, 1.0), (by_meaning, weight)])[:limit]
-    scores = dict(best)
+    ways = {
+        weight: dict(fused([(by_words, 1.0), (by_meaning, weight)])[:limit])
+        for weight in (MEANING_COVERED, MEANING_ELSE)
+    }
     async with store.read() as session:
         rows = await session.execute(
-            select(Passage.id, Passage.text, Passage.page, Passage.section, Passage.position, Document)
+            select(Passage.id, Passage.text, Passage.page, Passage.section, Passage.position, Passage.folded, Document)
             .join(Document, Document.id == Passage.document_id)
-            .where(Passage.id.in_(scores), Passage.owner_id == owner_id)
+            .where(Passage.id.in_({*by_words[:3], *chain(*ways.values())}), Passage.owner_id == owner_id)
         )
-        found = sorted(rows, key=lambda row: (-scores[row[0]], row[0]))
+        read = {row[0]: row for row in rows}
+    words = [set(read[id][5].split()) for id in by_words[:3] if id in read]
+    scores = ways[MEANING_COVERED if _covered(query, words) else MEANING_ELSE]
+    found = [read[id] for id in scores if id in read]  # a document may have been removed meanwhile
     return [
         Found(
             id=number,
@@ -92,21 +107,43 @@ async def search_passages(
             position=position,
             score=scores[passage_id],
         )
-        for number, (passage_id, body, page, section, position, document) in enumerate(found, 1)
+        for number, (passage_id, body, page, section, position, _, document) in enumerate(found, 1)
     ]
 
 
 async def words_ranking(store: Store, owner_id: str, query: str, documents: Sequence[str] = ()) -> list[int]:
-    """Ids of the passages that have words of the query, by BM25 (SQLite) or `ts_rank` (PostgreSQL), best first."""
-    terms = query_terms(query)[:MAX_TERMS]
+    """Ids of the passages that have words of the query, best first.
+
+    By BM25; PostgreSQL does not know it, and there it is computed as if each word stood once in a passage.
+    """
+    terms = {f"t{i}": _match(term, store) for i, term in enumerate(query_terms(query)[:MAX_TERMS])}
     if not terms:
         return []
-    given = {"owner": owner_id, "limit": POOL, "query": _match(terms, sqlite=store.is_sqlite)}
-    statement = text((_SQLITE if store.is_sqlite else _POSTGRES).format(within=_WITHIN if documents else ""))
-    if documents:
-        statement = statement.bindparams(bindparam("documents", expanding=True))
-        given["documents"] = list(documents)
+    found = {name: _MATCHES[store.is_sqlite].format(term=f":{name}") for name in terms}
+    counting = " UNION ALL ".join(_COUNT.format(index=f"'{name}'", found=found[name]) for name in terms)
     async with store.read() as session:
+        counts = sorted((count, name) for name, count in await session.execute(text(counting), terms) if count)
+        sums = accumulate(count for count, _ in counts)
+        rare = {
+            name: count for (count, name), upto in zip(counts, sums, strict=True) if upto <= max(MAX_MATCHES, count)
+        }
+        if not rare:
+            return []
+        given: dict[str, Any] = {"owner": owner_id, "limit": POOL}
+        within = _WITHIN if documents else ""
+        if store.is_sqlite:
+            wanted = _SQLITE.format(within=within)
+            given["query"] = " OR ".join(terms[name] for name in rare)
+        else:
+            total = await session.scalar(select(func.count()).select_from(Passage)) or 0
+            weights = {name: math.log(1 + (total - count + 0.5) / (count + 0.5)) for name, count in rare.items()}
+            weighed = [_WEIGHED.format(weight=weights[name], found=found[name]) for name in rare]
+            wanted = _POSTGRES.format(within=within, having=" UNION ALL ".join(weighed))
+            given |= {name: terms[name] for name in rare} | {"k1": K1, "b": B, "usual": _USUAL_CHARS}
+        statement = text(wanted)
+        if documents:
+            statement = statement.bindparams(bindparam("documents", expanding=True))
+            given["documents"] = list(documents)
         return list(await session.scalars(statement, given))
 
 
@@ -125,15 +162,13 @@ async def meaning_ranking(store: Store, owner_id: str, query: str, documents: Se
     return await asyncio.to_thread(lambda: held.nearest(embed.encode([query])[0], POOL, allowed))
 
 
-async def _covered(store: Store, terms: Sequence[str], passages: Sequence[int]) -> float:
-    """The largest share of `terms` that one of `passages` has."""
-    async with store.read() as session:
-        texts = await session.scalars(select(Passage.folded).where(Passage.id.in_(passages)))
-        return max((len(set(terms) & set(text.split())) / len(terms) for text in texts), default=0.0)
+def _covered(query: str, passages: Sequence[set[str]]) -> bool:
+    """Whether one of the passages has enough of the query's words."""
+    wanted = set(query_terms(query)[:MAX_TERMS])
+    return any(len(wanted & words) >= COVERED * len(wanted) for words in passages)
 
 
-def _match(terms: Sequence[str], *, sqlite: bool) -> str:
-    """Any of the words, the longer ones also as beginnings of words; `terms` have letters and digits alone."""
-    if sqlite:
-        return " OR ".join(f'"{term}"*' if len(term) >= _PREFIX_CHARS else f'"{term}"' for term in terms)
-    return " | ".join(f"'{term}':*" if len(term) >= _PREFIX_CHARS else f"'{term}'" for term in terms)
+def _match(term: str, store: Store) -> str:
+    """A word, which has letters and digits alone; a longer one also as the beginning of words."""
+    long = len(term) >= _PREFIX_CHARS
+    return f'"{term}"{"*" if long else ""}' if store.is_sqlite else f"'{term}'{':*' if long else ''}"
