@@ -4,30 +4,31 @@
 
 `DATA` holds `mbpp_train/` (tasks with three tests each: one is shown in the task, the others judge) and
 `bugfix_python_debugbench/` (pairs of a broken and a mended solution). A pair comes without tests: arguments are drawn
-by the types in its signature, and the mended solution says what is right. Pairs whose broken half is not caught are
-left out. Up to four of the calls are the tests to make pass, of which one at least fails; the others judge.
+by the types in its signature, and the mended solution says what is right. Up to four of the calls are the tests to
+make pass, of which one at least fails; the others judge. Left out are pairs whose broken half is not caught or ends
+the run, and whose mended half fails its own tests under pytest (where sets print in another order). Floats are right
+to 10⁻⁶; floats within lists are not asked for; what is printed is not judged. Arguments may lie outside what the
+problem's text, which the data lacks, allows: then the mended half's behaviour is what is asked of both arms alike.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
-import asyncio
 import json
 import random
 import re
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from benchmarks.skills_common import CODE_MEASURES, Answer, Bench, Judge, Run, main, model_client, unseen
 
 from colosse.assistant import code
 from colosse.assistant.code.judge import run_cases, run_command
 from colosse.assistant.skill import generate
-from colosse.core.settings import load_settings
 from colosse.engines.client import Client
-from colosse.engines.engines import Engines
 from colosse.engines.schema import ChatMessage
 
 IMPORTS = "import bisect, collections, functools, heapq, itertools, math, re, string\nfrom collections import *\n"
@@ -46,59 +47,70 @@ class Item:
     judges: list[str]
 
 
-@dataclass
-class Row:
-    """What became of an item in one arm."""
-
-    name: str
-    arm: str
-    correct: bool
-    verified: bool
-    seconds: float
-    completion_tokens: int
-
-
-def mbpp(data: Path, rng: random.Random) -> Iterable[Item]:
+def mbpp(data: Path, seed: int) -> Iterator[Item]:
     """Tasks of MBPP in random order, with their first test shown."""
     lines = (data / "mbpp_train" / "mbpp_prompt_valid_train.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    for row in rng.sample(rows, len(rows)):
+    for index in unseen(len(lines), seed, first=30):
+        row = json.loads(lines[index])
         shown, *judges = row["test_list"]
         setup = row["test_setup_code"].strip()
         judges = [f"{setup}\n{test}".strip() for test in judges]
         yield Item(str(row["task_id"]), f"{row['text'].strip()}\nYour code must pass this test:\n{shown}", {}, judges)
 
 
-async def debugbench(data: Path, rng: random.Random) -> Any:
-    """Pairs in random order, with tests drawn and answered by the mended half."""
+async def debugbench(data: Path, seed: int, count: int) -> AsyncIterator[Item]:
+    """`count` pairs in random order, with tests drawn and answered by the mended half."""
     lines = (data / "bugfix_python_debugbench" / "train.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    for row in rng.sample(rows, len(rows)):
-        right, wrong = IMPORTS + row["fixed_code"], IMPORTS + row["buggy_code"].lstrip("\n")
-        if len(wrong) > MAX_CHARACTERS or not (signature := signature_of(row["fixed_code"])):
-            continue
-        name, types = signature
-        calls = list(dict.fromkeys(f"Solution().{name}({arguments(types, rng)})" for _ in range(DRAWN)))
-        truth = (await run_cases(right, calls)).outcomes
-        again = (await run_cases(right, calls)).outcomes
-        pairs = [
-            (call, o.value)
-            for call, o, second in zip(calls, truth, again, strict=True)
-            if o.passed and literal(o.value) and o.value == second.value
-        ]
-        if len(pairs) < SHOWN + 4 or len({value for _, value in pairs}) < 2:
-            continue
-        asserts = [f"assert {call} == {value}" for call, value in pairs]
-        outcomes = (await run_cases(wrong, asserts)).outcomes
-        caught = [a for a, o in zip(asserts, outcomes, strict=True) if not o.passed]
-        if len(caught) < 2:
-            continue
-        kept = [a for a in asserts if a not in caught]
-        shown = [*caught[: max(1, SHOWN - 2)], *kept[:2]]
-        judges = [*caught[2:], *kept[2:]][:JUDGES]
-        tests = "from solution import Solution\n"
-        tests += "".join(f"\n\ndef test_{n}():\n    {test}\n" for n, test in enumerate(shown))
-        yield Item(row["slug"], row["bug_type"], {"solution.py": wrong, "test_solution.py": tests}, judges)
+    for index in unseen(len(lines), seed, first=80):
+        if not count:
+            return
+        if item := await pair(json.loads(lines[index]), random.Random(f"{seed} {index}")):
+            count -= 1
+            yield item
+
+
+async def pair(row: dict[str, Any], rng: random.Random) -> Item | None:
+    """A pair with its tests; None when none can be made that catch the broken half."""
+    right, wrong = IMPORTS + row["fixed_code"], IMPORTS + row["buggy_code"].lstrip("\n")
+    if len(wrong) > MAX_CHARACTERS or not (signature := signature_of(row["fixed_code"])):
+        return None
+    name, types = signature
+    calls = list(dict.fromkeys(f"Solution().{name}({arguments(types, rng)})" for _ in range(DRAWN)))
+    truth = (await run_cases(right, calls)).outcomes
+    known = {call: outcome.value for call, outcome in zip(calls, truth, strict=True) if outcome.passed}
+    if len(set(known.values())) < 2:
+        return None
+    asserts = [test for call, value in known.items() if (test := asserted(call, value))]
+    said = await run_cases(wrong, asserts)
+    if said.output:  # the run as a whole was ended: which call did it is not known
+        return None
+    caught = [test for test, outcome in zip(asserts, said.outcomes, strict=True) if not outcome.passed]
+    if len(caught) < 2 or len(asserts) < SHOWN + 4:
+        return None
+    kept = [test for test in asserts if test not in caught]
+    shown = [*caught[: max(1, SHOWN - 2)], *kept[:2]]
+    judges = [*caught[2:], *kept[2:]][:JUDGES]
+    if not judges or not (await run_command("pytest -q", files_of(right, [*shown, *judges]))).ok:
+        return None
+    return Item(f"{row['slug']} ({row['bug_type']})", row["bug_type"], files_of(wrong, shown), judges)
+
+
+def files_of(solution: str, tests: list[str]) -> dict[str, str]:
+    """A solution with its tests for pytest."""
+    bodies = "".join(f"\n\ndef test_{n}():\n    {test}\n" for n, test in enumerate(tests))
+    return {"solution.py": solution, "test_solution.py": f"from solution import Solution\n{bodies}"}
+
+
+def asserted(call: str, value: str) -> str:
+    """The test that a call gives a value; empty when it cannot be written down, or has floats within."""
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return ""
+    if isinstance(found, float):
+        return f"assert abs({call} - {value}) <= 1e-6 * max(1.0, abs({value}))"
+    inner = any(isinstance(n, ast.Constant) and isinstance(n.value, float) for n in ast.walk(ast.parse(value)))
+    return "" if inner else f"assert {call} == {value}"
 
 
 def signature_of(source: str) -> tuple[str, list[str]] | None:
@@ -130,17 +142,8 @@ def arguments(types: list[str], rng: random.Random) -> str:
     return ", ".join(repr(draw(kind)) for kind in types)
 
 
-def literal(text: str) -> bool:
-    """Whether a representation can be written down in a test."""
-    try:
-        ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return False
-    return True
-
-
-async def raw(client: Client, model: str, item: Item) -> tuple[str, int]:
-    """One greedy answer to the same information: (code, tokens)."""
+async def raw(client: Client, model: str, item: Item) -> Answer:
+    """One greedy answer to the same information."""
     if item.files:
         source, tests = item.files["solution.py"], item.files["test_solution.py"]
         said = (await run_command("pytest -q", item.files)).problem
@@ -152,98 +155,44 @@ async def raw(client: Client, model: str, item: Item) -> tuple[str, int]:
         asked = f"Write Python code for this task. Reply with one complete code block.\n\n{item.task}"
     messages = [ChatMessage(role="user", content=asked)]
     done = await generate(client, messages, model=model, temperature=0.0, max_tokens=1200)
-    return code.extract(done.text)[0], done.usage.completion_tokens
+    return Answer(code.extract(done.text)[0], done.usage.completion_tokens)
 
 
-async def skill(client: Client, model: str, item: Item) -> tuple[code.CodeResult, str]:
-    """(what the skill hands back, its code)."""
+async def skill(client: Client, model: str, item: Item) -> Answer:
+    """What the skill hands back."""
     if item.files:
-        result = await code.fix(client, item.files, command="pytest -q", model=model)
-        return result, result.answer
-    written = await code.write(client, item.task, model=model)
-    return written, written.answer
+        result: code.CodeResult = await code.fix(client, item.files, command="pytest -q", model=model)
+    else:
+        result = await code.write(client, item.task, model=model)
+    return Answer(result.answer, result.usage.completion_tokens, result.verified)
 
 
-async def measure(client: Client, model: str, item: Item) -> list[Row]:
+def judged(item: Item) -> Judge:
+    """Whether an answer passes the hidden tests."""
+
+    async def judge(answer: Answer) -> dict[str, Any]:
+        correct = bool(answer.text.strip()) and (await run_cases(answer.text, item.judges)).ok
+        return {"correct": correct, "right_when_verified": correct if answer.verified else None}
+
+    return judge
+
+
+async def both(run: Run, table: str, item: Item) -> None:
     """Both arms of one item."""
-    rows = []
-    start = time.perf_counter()
-    answer, tokens = await raw(client, model, item)
-    seconds = time.perf_counter() - start
-    correct = (await run_cases(answer, item.judges)).ok
-    rows.append(Row(item.name, "raw", correct, False, round(seconds, 1), tokens))
-    result, answer = await skill(client, model, item)
-    correct = (await run_cases(answer, item.judges)).ok
-    used = result.usage.completion_tokens
-    rows.append(Row(item.name, "skill", correct, result.verified, round(result.seconds, 1), used))
-    return rows
+    client, model = model_client(run), run.model
+    await run.both(table, item.name, lambda: raw(client, model, item), lambda: skill(client, model, item), judged(item))
 
 
-async def first(items: Any, count: int) -> list[Item]:
-    """The first `count` items of a generator, asynchronous or not."""
-    if not hasattr(items, "__anext__"):
-        return [item for item, _ in zip(items, range(count), strict=False)]
-    found: list[Item] = []
-    async for item in items:
-        found.append(item)
-        if len(found) == count:
-            break
-    return found
+async def measure(run: Run) -> None:
+    """Tasks to write, then pairs to fix."""
+    for item in islice(mbpp(run.data, run.seed), run.items):
+        await both(run, "code write", item)
+    if run.waits("code fix"):
+        async for item in debugbench(run.data, run.seed, run.items):
+            await both(run, "code fix", item)
 
 
-def shown(skill: str, rows: list[Row]) -> str:
-    """The table of one skill."""
-    lines = [
-        f"{skill:8} {'arm':8} {'correct':>8} {'verified':>9} {'verified and correct':>21} {'s/item':>7} {'tokens':>7}"
-    ]
-    for arm in ("raw", "skill"):
-        of = [row for row in rows if row.arm == arm]
-        both = sum(row.correct and row.verified for row in of)
-        mean = sum(row.seconds for row in of) / len(of)
-        tokens = sum(row.completion_tokens for row in of) // len(of)
-        right, sure = sum(row.correct for row in of), sum(row.verified for row in of)
-        lines.append(f"{'':8} {arm:8} {right:>3} / {len(of):<3} {sure:>8} {both:>21} {mean:>7.1f} {tokens:>7}")
-    return "\n".join(lines)
-
-
-async def run(options: argparse.Namespace) -> dict[str, list[Row]]:
-    """Every skill that was asked for."""
-    makers: dict[str, Callable[[], Any]] = {
-        "write": lambda: mbpp(options.data, random.Random(options.seed)),
-        "fix": lambda: debugbench(options.data, random.Random(options.seed)),
-    }
-    results: dict[str, list[Row]] = {}
-    async with Engines(load_settings().value) as client:
-        for name in options.skills:
-            rows: list[Row] = []
-            for item in await first(makers[name](), options.items):
-                both = await measure(client, options.model, item)
-                print(
-                    f"{name} {item.name}: " + ", ".join(f"{r.arm} {r.correct} ({r.seconds} s)" for r in both),
-                    flush=True,
-                )
-                rows += both
-            results[name] = rows
-    return results
-
-
-def main() -> None:
-    """Measure, print the tables, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--items", type=int, default=8, help="of each skill")
-    parser.add_argument("--skills", nargs="+", choices=("write", "fix"), default=["write", "fix"])
-    parser.add_argument("--seed", type=int, default=0, help="which items are drawn")
-    parser.add_argument("--output", type=Path, help="JSON with every row")
-    options = parser.parse_args()
-    results = asyncio.run(run(options))
-    for name, rows in results.items():
-        print(shown(name, rows))
-    if options.output:
-        rows_by_skill = {name: [asdict(row) for row in rows] for name, rows in results.items()}
-        options.output.write_text(json.dumps({"model": options.model, "seed": options.seed, **rows_by_skill}, indent=2))
-
+BENCH = Bench("code", {"code write": CODE_MEASURES, "code fix": CODE_MEASURES}, measure)
 
 if __name__ == "__main__":
-    main()
+    main(BENCH, __doc__)

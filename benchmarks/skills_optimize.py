@@ -3,22 +3,19 @@
     python -m benchmarks.skills_optimize --model qwen2.5-coder-1.5b-instruct --items 10 --output optimize.json
 
 Both arms ask the same model; the raw one takes its first greedy answer as it is. The judge is the same for both and
-shown to neither: calls whose results must equal the original's, and a bench, on which the lower end of the 95 %
-interval of the speed-up must be above 1.05. The skill finds its own inputs. The speed-up of an arm is the geometric
-mean over all items; an answer that is wrong or not faster counts as 1.
+shown to neither: calls whose results must equal the original's, with two orders of sets, and a bench, on which the
+lower end of the 95 % interval of the speed-up must be above 1.05. The skill finds its own inputs. The speed-up of an
+arm is the geometric mean over all items; an answer that is wrong, not faster or changes built-in names counts as 1.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import math
-import time
+import ast
 import tomllib
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from benchmarks.skills_common import Answer, Bench, Measure, Run, main, model_client
 
 from colosse.assistant.code import extract, optimize
 from colosse.assistant.code.differential import difference, replay, steady
@@ -26,10 +23,11 @@ from colosse.assistant.code.measure import Speedup, measure
 from colosse.assistant.code.optimize import OptimizePrompts
 from colosse.assistant.code.versions import FASTER
 from colosse.assistant.skill import Work
-from colosse.core.settings import load_settings
+from colosse.core.errors import ColosseError
 from colosse.engines.client import Client
-from colosse.engines.engines import Engines
 from colosse.engines.schema import ChatMessage
+
+FUNCTIONS = Path(__file__).with_name("slow_functions.toml")
 
 
 class Item(NamedTuple):
@@ -47,95 +45,89 @@ def items(path: Path) -> list[Item]:
     return [Item(name=table["code"].partition("(")[0].removeprefix("def "), **table) for table in tables]
 
 
-@dataclass
-class Row:
-    """What an arm made of an item: whether it is the same and faster by the judge, and what it claims itself."""
+async def judge(item: Item, answer: Answer) -> dict[str, Any]:
+    """Whether an answer is equal and faster."""
+    equal = await differs(item, answer.text) == ""
+    speedup = await faster(item, answer.text) if equal else None
+    correct = speedup is not None
+    return {
+        "correct": correct,
+        "speedup": speedup or 1.0,
+        "equal": equal,
+        "equal_when_verified": equal if answer.verified else None,
+        "right_when_verified": correct if answer.verified else None,
+    }
 
-    item: str
-    arm: str
-    equal: bool = False
-    faster: bool = False
-    speedup: float = 1.0
-    claimed: bool = False
-    seconds: float = 0.0
-    completion_tokens: int = 0
-    problem: str = ""
 
-
-async def judge(item: Item, code: str, row: Row) -> Row:
-    """Fill in whether `code` is equal and faster."""
+async def differs(item: Item, code: str) -> str:
+    """The first call with another result than the original's; empty when there is none."""
     cases = [{"make": "", "calls": [[item.name, text]]} for text in item.calls]
     benches = [f"{item.name}({item.bench})"]
-    wanted, again, got = [await replay(text, "solution", cases, benches) for text in (item.code, item.code, code)]
+    wanted, again = [await replay(item.code, "solution", cases, benches, seed) for seed in ("0", "1")]
     kept, changing = steady(cases, wanted, again)
     assert not changing and len(kept) == len(cases) + 1, (item.name, changing)
-    found = difference(cases, benches, wanted, got, kept)
-    row.equal, row.problem = found is None, str(found or "")
-    if row.equal:
-        (measured,), _ = await measure(item.code, code, "solution", benches, budget_s=6)
-        if isinstance(measured, Speedup):
-            row.faster, row.speedup = measured.low > FASTER, measured.speedup
-    return row
+    for seed in ("0", "1"):
+        got = await replay(code, "solution", cases, benches, seed)
+        if found := difference(cases, benches, wanted, got, kept):
+            return str(found)
+    return ""
 
 
-async def raw(client: Client, item: Item, model: str) -> Row:
+async def faster(item: Item, code: str) -> float | None:
+    """The speed-up of a version that does the same, or None."""
+    if ast.dump(ast.parse(code)) == ast.dump(ast.parse(item.code)):
+        return None
+    try:
+        (found,), replaced = await measure(item.code, code, "solution", [f"{item.name}({item.bench})"], budget_s=6)
+    except ColosseError:  # the version ended the process that times it
+        return None
+    return found.speedup if isinstance(found, Speedup) and found.low > FASTER and not replaced else None
+
+
+async def raw(client: Client, item: Item, model: str) -> Answer:
     """The first answer, as it is."""
-    start = time.perf_counter()
     work = await Work.start(client, model, OptimizePrompts, "code_optimize")
     request = work.texts.optimize.format(
         language="Python", fence="python", code=item.code, approach=work.texts.approaches["algorithm"]
     )
     messages = [ChatMessage(role="system", content=work.texts.system), ChatMessage(role="user", content=request)]
-    code, _ = extract((await work.ask(messages, 800)).text)
-    row = Row(item.name, "raw", True, completion_tokens=work.usage.completion_tokens or 0)
-    row.seconds = time.perf_counter() - start
-    return await judge(item, code, row)
+    text = (await work.ask(messages, 800)).text
+    return Answer(extract(text)[0], work.usage.completion_tokens)
 
 
-async def skill(client: Client, item: Item, model: str) -> Row:
+async def skill(client: Client, item: Item, model: str) -> Answer:
     """What `optimize` hands back."""
     result = await optimize(client, item.code, model=model)
-    row = Row(item.name, "skill", claimed=result.verified, seconds=result.seconds)
-    row.completion_tokens = result.usage.completion_tokens or 0
-    row = await judge(item, result.answer, row)
-    if not result.verified:
-        row.problem = "; ".join(f"{check.name}: {check.detail}" for check in result.failed)
-    return row
+    return Answer(result.answer, result.usage.completion_tokens, result.verified)
 
 
-async def main() -> None:
-    """Run both arms and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="", help="the default model unless given")
-    parser.add_argument("--data", type=Path, default=Path(__file__).with_name("slow_functions.toml"), metavar="TOML")
-    parser.add_argument("--items", type=int, metavar="N", help="the first N functions")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write every row to this file")
-    options = parser.parse_args()
-    rows: list[Row] = []
-    async with Engines(load_settings().value) as client:
-        for item in items(options.data)[: options.items]:
-            for arm in (raw, skill):
-                row = await arm(client, item, options.model)
-                rows.append(row)
-                good = f"{row.speedup:8.2f} times" if row.equal else "    other results"
-                print(f"{row.item:20} {row.arm:6} {good:18} {row.seconds:6.1f} s  {row.problem[:100]}", flush=True)
-                if options.output:
-                    options.output.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    columns = ("equal and faster", "equal", "wrongly claimed", "speed-up", "tokens", "seconds")
-    print(f"\n{'':8}" + "".join(f"{column:>17}" for column in columns))
-    for name in ("raw", "skill"):
-        arm_rows = [row for row in rows if row.arm == name]
-        logs = [math.log(row.speedup) if row.equal and row.faster else 0.0 for row in arm_rows]
-        cells = (
-            f"{sum(row.equal and row.faster for row in arm_rows)} of {len(arm_rows)}",
-            sum(row.equal for row in arm_rows),
-            sum(row.claimed and not row.equal for row in arm_rows),
-            f"{math.exp(sum(logs) / len(logs)):.2f}",
-            sum(row.completion_tokens for row in arm_rows),
-            f"{sum(row.seconds for row in arm_rows):.0f}",
+async def run_items(run: Run) -> None:
+    """Both arms of the first functions."""
+    client = model_client(run)
+    for item in items(FUNCTIONS)[: run.items]:
+        await run.both(
+            "code optimize",
+            item.name,
+            lambda item=item: raw(client, item, run.model),
+            lambda item=item: skill(client, item, run.model),
+            lambda answer, item=item: judge(item, answer),
         )
-        print(f"{name:8}" + "".join(f"{cell:>17}" for cell in cells))
 
+
+BENCH = Bench(
+    "optimize",
+    {
+        "code optimize": (
+            Measure("correct", "equal and faster by a hidden judge"),
+            Measure("equal", "equal"),
+            Measure("speedup", "speed-up, 1 when wrong or not faster", "geometric"),
+            Measure("verified", "said verified"),
+            Measure("equal_when_verified", "of these, equal"),
+            Measure("right_when_verified", "of these, equal and faster"),
+        )
+    },
+    run_items,
+)
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main(BENCH, __doc__)

@@ -41,7 +41,7 @@ NOWHERE = (
     "Combien de pattes a une araignée ?",
     "Quelle est la recette de la ratatouille ?",
 )
-_REFUSED = re.compile(r"je ne sais pas|désolé|ne peux pas|pas d'information|I don't know|sorry|cannot", re.IGNORECASE)
+REFUSED = re.compile(r"je ne sais pas|désolé|ne peux pas|pas d'information|I don't know|sorry|cannot", re.IGNORECASE)
 
 
 @dataclass
@@ -170,7 +170,7 @@ async def measure(client: Client, model: str, path: Path, count: int, seed: int)
             answer = await raw(client, model, item.question)
             said = [s for s in sentences(answer) if len(s.split()) > 2]
             supported = bool(said and item.page) and all(says(texts[item.page], s) for s in said)
-            refused = bool(_REFUSED.search(answer))
+            refused = bool(REFUSED.search(answer))
             judged.append(Judged(item.question, "raw", answer, refused, supported, 0, 0, time.perf_counter() - start))
             found = await search(client, item.question, settings=settings, model=model)
             cited = {source.id: source for source in found.sources}
