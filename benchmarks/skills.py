@@ -25,8 +25,8 @@ from benchmarks import (
     skills_translate,
 )
 from benchmarks.retrieval import AT, Asked, corpora, database, gain
-from benchmarks.skills_common import DEVELOPED, Answer, Bench, Measure, Run, model_client, options_of, start, unseen
-from sqlalchemy import select
+from benchmarks.skills_common import DEVELOPED, Answer, Bench, Measure, Run, options_of, start, unseen
+from sqlalchemy import delete, select
 
 from colosse.assistant.documents.library import add_document
 from colosse.assistant.documents.search import search_passages, words_ranking
@@ -70,7 +70,7 @@ async def searched(run: Run) -> None:
 async def _asked(
     run: Run, table: str, question: str, settings: SearchSettings, page: str = "", address: str = ""
 ) -> None:
-    client = model_client(run)
+    client = run.client
 
     async def raw() -> Answer:
         return Answer(await skills_search.raw(client, run.model, question))
@@ -115,7 +115,8 @@ async def retrieved(run: Run) -> None:
                 for index in unseen(len(left), run.seed)[: run.items]:
                     await _found(run, store, f"retrieval {task}", left[index], place)
             async with store.write() as session:
-                await session.execute(Document.__table__.delete())
+                await session.execute(delete(Passage))
+                await session.execute(delete(Document))
 
 
 async def _found(run: Run, store: Store, table: str, asked: Asked, place: dict[int, tuple[str, str]]) -> None:

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.skills_common import CODE_MEASURES, Answer, Bench, Judge, Run, main, model_client, unseen
+from benchmarks.skills_common import CODE_MEASURES, Answer, Bench, Judge, Run, main, unseen
 
 from colosse.assistant import code
 from colosse.assistant.code.judge import run_cases, run_command
@@ -179,7 +179,7 @@ def judged(item: Item) -> Judge:
 
 async def both(run: Run, table: str, item: Item) -> None:
     """Both arms of one item."""
-    client, model = model_client(run), run.model
+    client, model = run.client, run.model
     await run.both(table, item.name, lambda: raw(client, model, item), lambda: skill(client, model, item), judged(item))
 
 

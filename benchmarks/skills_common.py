@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 from colosse.cli.connect import connect, settings_for
 from colosse.core.errors import ColosseError, UserError
-from colosse.engines.client import Client
 
 RESAMPLES = 1000
 DEVELOPED = range(6)
@@ -71,7 +70,7 @@ class Run:
         client: the model's; None where no benchmark needs one.
         model: its name.
         path: where rows go; None: nowhere.
-        total: items of all tables, for the time that is left.
+        tables: those that are measured, for the time that is left.
     """
 
     data: Path
@@ -80,7 +79,7 @@ class Run:
     client: Any = None
     model: str = ""
     path: Path | None = None
-    total: int = 0
+    tables: Sequence[str] = ()
     rows: list[Row] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     _seconds: list[float] = field(default_factory=list)
@@ -135,11 +134,11 @@ class Run:
 
     def _progress(self, row: Row, seconds: float) -> None:
         self._seconds.append(seconds)
-        done = len(self.rows)
-        left = statistics.mean(self._seconds) * max(0, self.total - done) / 60
-        bar = "#" * (20 * done // max(done, self.total))
+        done, total = sum(row["table"] in self.tables for row in self.rows), len(self.tables) * self.items
+        left = statistics.mean(self._seconds) * max(0, total - done) / 60
+        bar = "#" * (20 * done // max(done, total))
         times = f"{row['raw']['seconds']:.1f} and {row['skill']['seconds']:.1f} s"
-        print(f"[{bar:20}] {done}/{self.total} {row['table']}: {row['item']:.40}, {times}; {left:.0f} min left",
+        print(f"[{bar:20}] {done}/{total} {row['table']}: {row['item']:.40}, {times}; {left:.0f} min left",
               file=sys.stderr, flush=True)  # fmt: skip
 
 
@@ -150,12 +149,6 @@ class Bench(NamedTuple):
     tables: dict[str, tuple[Measure, ...]]
     run: Callable[[Run], Awaitable[None]]
     needs_model: bool = True
-
-
-def model_client(run: Run) -> Client:
-    """The client of a run that has one."""
-    client: Client = run.client
-    return client
 
 
 def unseen(count: int, seed: int, *, first: int = 0, samples: Iterable[int] = ()) -> list[int]:
@@ -252,7 +245,7 @@ async def measure(benches: Sequence[Bench], options: argparse.Namespace) -> dict
     """Run benchmarks: what they found, for `--output`."""
     tables = {name: measures for bench in benches for name, measures in bench.tables.items()}
     path = options.output and options.output.with_suffix(".jsonl")
-    run = Run(options.data, options.items, options.seed, path=path, total=len(tables) * options.items)
+    run = Run(options.data, options.items, options.seed, path=path, tables=list(tables))
     async with AsyncExitStack() as stack:
         if any(bench.needs_model for bench in benches):
             run.client = await stack.enter_async_context(connect(settings_for(options.model or None), options.model))

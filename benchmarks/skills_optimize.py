@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.skills_common import Answer, Bench, Measure, Run, main, model_client
+from benchmarks.skills_common import Answer, Bench, Measure, Run, main
 
 from colosse.assistant.code import extract, optimize
 from colosse.assistant.code.differential import difference, replay, steady
@@ -103,7 +103,7 @@ async def skill(client: Client, item: Item, model: str) -> Answer:
 
 async def run_items(run: Run) -> None:
     """Both arms of the first functions."""
-    client = model_client(run)
+    client = run.client
     for item in items(FUNCTIONS)[: run.items]:
         await run.both(
             "code optimize",

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.skills_common import Answer, Bench, Measure, Run, main, model_client, unseen
+from benchmarks.skills_common import Answer, Bench, Measure, Run, main, unseen
 
 from colosse.assistant.checks import numbers
 from colosse.assistant.facts import words
@@ -78,7 +78,7 @@ async def skill(client: Client, model: str, text: str) -> Answer:
 
 async def measure(run: Run) -> None:
     """Both ways, paper by paper."""
-    client = model_client(run)
+    client = run.client
 
     async def judge(answer: Answer, paper: dict[str, Any]) -> dict[str, Any]:
         return measured(answer.result or "", paper)

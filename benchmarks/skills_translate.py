@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.skills_common import Answer, Bench, Measure, Run, main, model_client, unseen
+from benchmarks.skills_common import Answer, Bench, Measure, Run, main, unseen
 
 from colosse.assistant import embed
 from colosse.assistant.skill import generate
@@ -199,7 +199,7 @@ async def judge(item: Item, answer: Answer) -> dict[str, Any]:
 
 async def measure(run: Run) -> None:
     """Sentences both ways, then documents."""
-    client = model_client(run)
+    client = run.client
     left_out: list[str] = []
     pairs = tico19(run.data, run.seed, left_out)
     own = list(islice(pairs, run.items))
