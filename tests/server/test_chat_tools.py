@@ -95,6 +95,19 @@ async def test_models_that_call_no_tools_are_refused_them(http: httpx2.AsyncClie
     assert (response.status_code, response.json()["error"]["code"]) == (400, "tools_not_supported")
 
 
+async def test_what_would_be_ignored_is_refused(http: httpx2.AsyncClient) -> None:
+    thread = await new_thread(http)
+    file = {"name": "a", "content_base64": ""}
+    for body, param in (
+        ({"mode": "search", "tools": ["python"]}, "tools"),
+        ({"files": [file]}, "files"),
+        ({"files": [file], "tools": ["search"]}, "files"),
+        ({"files": [file], "tools": ["python"], "content": None}, "files"),
+    ):
+        response = await http.post(f"/api/threads/{thread}/runs", json={"content": "x", **body})
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
 async def test_a_program_of_the_answer_reads_and_writes_files(http: httpx2.AsyncClient, client: ToolClient) -> None:
     client.answer = calls("open('out.txt', 'w').write(open('in.txt').read()); print(42)")
     file = {"name": "in.txt", "content_base64": base64.b64encode(b"data").decode()}

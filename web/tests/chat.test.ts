@@ -119,7 +119,7 @@ describe('asking', () => {
     expect(went).toEqual(['t1']);
     expect(posted()).toEqual([
       ['/threads', { model: 'big' }],
-      ['/threads/t1/runs', { content: 'hello', mode: 'chat', parent_id: null, model: 'big' }],
+      ['/threads/t1/runs', { content: 'hello', parent_id: null, model: 'big' }],
     ]);
     expect(chat.get()).toMatchObject({ openId: 't1', headId: 'a1', pending: null });
 

@@ -32,9 +32,9 @@ test('every key is used', async () => {
     /^model\.(ready|loading|available|failed)$/,
     /^settings\.(system|light|dark)$/,
     /^starter\./,
-    /^composer\.mode_/,
+    /^composer\.(way|hint)_/,
     /^skill\.(translate|summarize|code|search|documents)$/,
-    /^skill\.(about|field|task)_/,
+    /^skill\.(about|check|choice|field|hint|task)_/,
   ];
   const unused = keys('en').filter((key) => !text.includes(`'${key}'`) && !made.some((pattern) => pattern.test(key)));
   expect(unused).toEqual([]);

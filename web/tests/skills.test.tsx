@@ -52,6 +52,7 @@ const RUN: SkillRun = {
   created_at: '2026-01-01T00:00:00.000Z',
   finished_at: null,
   input: {},
+  file_name: null,
   result: {
     answer: 'print("<b>hi</b>")\n```\n',
     verified: true,
@@ -65,7 +66,7 @@ const RUN: SkillRun = {
     usage: { prompt_tokens: 1, completion_tokens: 2 },
     language: 'python',
     diff: '-a\n+b',
-    transcript: [{ command: 'pytest', passed: 3 }],
+    transcript: [{ attempt: 'before', command: 'pytest', passed: 3, failed: 1, output: 'assert' }],
   },
 };
 
@@ -77,7 +78,7 @@ test('a result says whether it was verified, and shows its checks, changes and r
   expect(box.querySelector('b')).toBeNull();
   expect(box.textContent).toContain('Checks: 1 of 2 passed');
   expect(box.textContent).toContain('+b');
-  expect(box.textContent).toContain('command: pytest\npassed: 3');
+  expect(box.querySelector('.transcript')?.textContent).toBe('before · pytest · 3 passed, 1 failedassert');
   await again(<ResultView run={{ ...RUN, result: { ...RUN.result, verified: false } }} />);
   expect(box.querySelector('.verdict')?.getAttribute('data-verified')).toBe('false');
   await again(<ResultView run={{ ...RUN, result: null, status: 'failed', error: 'no model' }} />);
@@ -88,7 +89,7 @@ test('sources lead to web pages alone, and their passages are text', async () =>
   const source = { id: 2, text: '<img src=x>', title: 'T', page: 3, section: 'S', document_id: '', position: null };
   const { box, again } = await render(<Sources sources={[{ ...source, url: 'https://a.example/' }]} />);
   expect(box.querySelector('li')?.value).toBe(2);
-  expect(box.querySelector('summary')?.textContent).toBe('T · page 3 · S');
+  expect(box.querySelector('summary')?.textContent).toBe('T · S · page 3');
   expect(box.querySelector('img')).toBeNull();
   expect(box.querySelector('a')?.rel).toBe('noopener noreferrer');
   await again(<Sources sources={[{ ...source, url: 'javascript:alert(1)' }]} />);

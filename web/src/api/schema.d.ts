@@ -180,6 +180,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/skills/runs/{skill_run_id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getSkillRunFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/skills/translate/runs": {
         parameters: {
             query?: never;
@@ -637,6 +653,7 @@ export interface components {
             result: {
                 [key: string]: unknown;
             } | null;
+            file_name: string | null;
         };
         SkillRunPage: {
             items: components["schemas"]["SkillRunRow"][];
@@ -689,6 +706,8 @@ export interface components {
             model: string;
             /** @default  */
             text: string;
+            /** @default  */
+            url: string;
             /** @default [] */
             files: components["schemas"]["FileIn"][];
             /**
@@ -746,8 +765,11 @@ export interface components {
             to: string;
             /** @default  */
             source: string;
-            /** @default  */
-            tone: string;
+            /**
+             * @default
+             * @enum {string}
+             */
+            tone: "" | "formal" | "informal" | "neutral" | "technical" | "simple";
             /** @default  */
             glossary: string;
         };
@@ -1388,6 +1410,43 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": unknown;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getSkillRunFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                skill_run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
                 };
             };
             "4XX": {

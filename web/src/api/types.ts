@@ -23,7 +23,7 @@ export type Source = Schemas['Source'];
 export type Document = Schemas['Document'];
 export type Passage = Schemas['Passage'];
 export type FileOut = Schemas['FileOut'];
-export type Mode = Schemas['RunIn']['mode'];
+export type FileIn = Schemas['FileIn'];
 
 /** Event `snapshot` of a skill: everything so far. */
 export interface SkillSnapshot {

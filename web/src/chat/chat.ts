@@ -2,7 +2,7 @@
 
 import { ApiError, api, randomKey } from '../api/client';
 import { follow, pause } from '../api/follow';
-import type { Done, Message, Mode, RunIn, State, Thread } from '../api/types';
+import type { Done, FileIn, Message, RunIn, State, Thread } from '../api/types';
 import { prefs, setPreferredModel, setSession } from '../prefs';
 import { createStore } from './store';
 import { leafBelow, type Messages } from './tree';
@@ -22,6 +22,16 @@ export interface Pending {
   parentId: string | null;
 }
 
+/** How questions are answered: by the model alone, with tools that it calls, or by a skill that checks its citations. */
+export type Way = 'chat' | 'search' | 'documents' | 'tools';
+
+const HOW: Record<Way, RunIn> = {
+  chat: {},
+  search: { mode: 'search' },
+  documents: { mode: 'documents' },
+  tools: { tools: ['python', 'search', 'documents'] },
+};
+
 export interface Chat {
   phase: 'starting' | 'key' | 'away' | 'ready';
   server: State | null;
@@ -38,6 +48,7 @@ export interface Chat {
   live: ReadonlyMap<string, Live>;
   pending: Pending | null;
   notice: ApiError | null;
+  way: Way;
   /** The run that ended last, for those who listen instead of look. */
   ended: Message | null;
 }
@@ -60,6 +71,7 @@ export const chat = createStore<Chat>({
   openId: null,
   visit: 0,
   opening: 'no',
+  way: 'chat',
   ...NOTHING,
 });
 
@@ -241,7 +253,7 @@ export async function send(
   content: string,
   parentId: string | null | undefined,
   onThread: (id: string) => void,
-  mode: Mode = 'chat',
+  files: readonly FileIn[] = [],
 ): Promise<boolean> {
   const before = chat.get();
   const parent = parentId === undefined ? before.headId : parentId;
@@ -258,7 +270,13 @@ export async function send(
         onThread(id);
       }
     }
-    await start(id, { content, parent_id: parent, model, mode });
+    await start(id, {
+      content,
+      parent_id: parent,
+      model,
+      ...HOW[before.way],
+      ...(files.length ? { files: [...files] } : {}),
+    });
   });
 }
 
@@ -267,7 +285,8 @@ export async function regenerate(parentId: string): Promise<boolean> {
   const { openId } = chat.get();
   if (!openId) return false;
   chat.set({ pending: { parentId }, notice: null });
-  return attempt(() => start(openId, { parent_id: parentId, model: modelOf(chat.get(), prefs.get().model) }));
+  const model = modelOf(chat.get(), prefs.get().model);
+  return attempt(() => start(openId, { parent_id: parentId, model, ...HOW[chat.get().way] }));
 }
 
 async function start(threadId: string, body: RunIn): Promise<void> {

@@ -53,7 +53,10 @@ export function Documents() {
       <ul>
         {documents.map((document) => (
           <li key={document.id}>
-            <span dir="auto">{document.title || document.name}</span>
+            <span dir="auto" title={document.name}>
+              {document.title || document.name}
+              {document.title && document.title !== document.name && <small> {document.name}</small>}
+            </span>
             <small>{t('skill.passages', { count: document.num_passages })}</small>
             <button
               type="button"

@@ -29,7 +29,10 @@ export default function SkillPage({ page }: { page: SkillPageName }) {
   return (
     <div className="scroll">
       <div className="column skill" aria-busy={!skills && !failure}>
-        <p className="soft">{t(`skill.about_${page}`)}</p>
+        <div>
+          <h2 className="skill-title">{t(`skill.${page}`)}</h2>
+          <p className="soft">{t(`skill.about_${page}`)}</p>
+        </div>
         {failure && <p role="alert">{explain(failure, words)}</p>}
         {page === 'documents' && <Documents />}
         {skills && skills.length > 1 && (
@@ -65,7 +68,7 @@ const NOTHING: Progress = { step: '', parts: null, text: '' };
 function Call({ skill }: { skill: SkillInfo }) {
   const words = useWords();
   const { t } = words;
-  const fields = fieldsOf(skill.input_schema);
+  const fields = fieldsOf(skill.input_schema, skill.name);
   const [values, setValues] = useState<Values>({});
   const [progress, setProgress] = useState(NOTHING);
   const [run, setRun] = useState<SkillRun | null>(null);
@@ -150,8 +153,10 @@ function Call({ skill }: { skill: SkillInfo }) {
 
 function ProgressView({ progress: { step, parts, text } }: { progress: Progress }) {
   const { t } = useWords();
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => void box.current?.scrollIntoView({ block: 'nearest' }), []);
   return (
-    <div className="skill-progress">
+    <div className="skill-progress" ref={box}>
       <p className="waiting">
         <span className="pulse" aria-hidden="true" />
         {step || t('skill.working')}
@@ -172,17 +177,53 @@ interface InputProps {
   onChange: (value: string | boolean | File[]) => void;
 }
 
-function Input({ field: { name, kind, label, required, choices }, value, onChange }: InputProps) {
+/** As people write them; the server knows more, and their names in English and French. */
+const CODE_LANGUAGES = 'Python JavaScript TypeScript C C++ Rust Go Java Ruby PHP Shell SQL'.split(' ');
+const LANGUAGES = 'ar bn cs da de el en es fi fr he hi hu id it ja ko nl no pl pt ro ru sv th tr uk vi zh'.split(' ');
+
+function Suggestions({ id, of }: { id: string; of: NonNullable<Field['suggestions']> }) {
+  const { language } = useWords();
+  const names = new Intl.DisplayNames(language, { type: 'language' });
+  const known = of === 'languages' ? LANGUAGES.map((code) => names.of(code) ?? code) : CODE_LANGUAGES;
+  return (
+    <datalist id={id}>
+      {known.map((name) => (
+        <option key={name}>{name}</option>
+      ))}
+    </datalist>
+  );
+}
+
+function Input({
+  field: { name, kind, label, hint, rows, required, choices, suggestions },
+  value,
+  onChange,
+}: InputProps) {
   const { t } = useWords();
   const id = useId();
   const shared = { id, name, required };
+  const placeholder = hint ? t(hint) : undefined;
   const text = typeof value === 'string' ? value : '';
-  let input = <input {...shared} value={text} dir="auto" onChange={(event) => onChange(event.target.value)} />;
+  let input = (
+    <>
+      <input
+        {...shared}
+        list={suggestions ? `${id}-known` : undefined}
+        type={name === 'url' ? 'url' : 'text'}
+        value={text}
+        placeholder={placeholder}
+        dir="auto"
+        onChange={(event) => onChange(event.target.value)}
+      />
+      {suggestions && <Suggestions id={`${id}-known`} of={suggestions} />}
+    </>
+  );
   if (kind === 'text' || kind === 'code')
     input = (
       <textarea
         {...shared}
-        rows={kind === 'code' ? 8 : 5}
+        rows={rows}
+        placeholder={placeholder}
         className={kind}
         spellCheck={kind === 'text'}
         dir={kind === 'text' ? 'auto' : 'ltr'}
@@ -194,7 +235,9 @@ function Input({ field: { name, kind, label, required, choices }, value, onChang
     input = (
       <select {...shared} value={text} onChange={(event) => onChange(event.target.value)}>
         {choices.map((choice) => (
-          <option key={choice}>{choice}</option>
+          <option key={choice} value={choice}>
+            {t(`skill.choice_${choice || 'none'}` as 'skill.choice_none')}
+          </option>
         ))}
       </select>
     );

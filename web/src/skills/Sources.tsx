@@ -27,11 +27,10 @@ function SourceRow({ source }: { source: Source }) {
   const { t } = useWords();
   const [around, setAround] = useState<string[] | null>(null);
   const { document_id: document, position } = source;
-  const place = [
-    source.title || source.url || t('skill.source', { id: source.id }),
-    source.page === null ? '' : t('skill.page', { page: source.page }),
-    source.section,
-  ];
+  const { title, url, page, section, id } = source;
+  // A section that begins with the title says it already.
+  const named = title && section.startsWith(title) ? '' : title || url || t('skill.source', { id });
+  const place = [named, section, page === null ? '' : t('skill.page', { page })];
   const more = async () => {
     const here = Number(position);
     try {
@@ -59,7 +58,7 @@ function SourceRow({ source }: { source: Source }) {
         </a>
       )}
       {document && position !== null && !around && (
-        <button type="button" className="button quiet" onClick={() => void more()}>
+        <button type="button" className="more" onClick={() => void more()}>
           {t('skill.around')}
         </button>
       )}
@@ -76,7 +75,7 @@ export function Files({ files }: { files: readonly FileOut[] }) {
       {files.map(({ name, media_type, content_base64 }) => (
         <li key={name}>
           {PLOTS.includes(media_type) && <img src={`data:${media_type};base64,${content_base64}`} alt={name} />}
-          <a href={`data:application/octet-stream;base64,${content_base64}`} download={name}>
+          <a className="button" href={`data:application/octet-stream;base64,${content_base64}`} download={name}>
             {name}
           </a>
         </li>

@@ -1,5 +1,6 @@
 // A form out of the JSON schema of a skill's input: one field for each property whose words we have.
 
+import { packed } from '../api/files';
 import { catalogues, type Key } from '../i18n';
 
 export type Kind = 'line' | 'text' | 'code' | 'choice' | 'check' | 'number' | 'file' | 'files';
@@ -8,8 +9,13 @@ export interface Field {
   name: string;
   kind: Kind;
   label: Key;
+  /** What stands in the field while it is empty. */
+  hint: Key | null;
+  rows: number;
   required: boolean;
   choices: string[];
+  /** What is often written there; anything else may be. */
+  suggestions: 'languages' | 'code_languages' | null;
   initial: string | boolean;
 }
 
@@ -24,26 +30,34 @@ interface Property {
 }
 
 /** Longer texts get a field of several lines. */
-const LINE = 1000;
+const LINE = 2000;
+const LANGUAGES = ['to', 'source', 'language', 'target'];
 const CODE = ['code', 'tests', 'error', 'bench'];
+/** What is worked on gets the most room. */
+const MAIN = ['text', 'code', 'task'];
 
-export function fieldsOf(schema: unknown): Field[] {
+export function fieldsOf(schema: unknown, skill = ''): Field[] {
+  const code = skill.startsWith('code-');
   const { properties = {}, required = [] } = schema as {
     properties?: Record<string, Property>;
     required?: string[];
   };
   const fields: Field[] = [];
   for (const [name, given] of Object.entries(properties)) {
-    const label = `skill.field_${name}`;
+    const label = `skill.field_${code && name === 'language' ? 'code_language' : name}`;
     if (!(label in catalogues.en)) continue;
+    const hint = `skill.hint_${name}`;
     const property = given.anyOf?.find(({ type }) => type !== 'null') ?? given;
     const initial = given.default;
     fields.push({
       name,
       kind: kindOf(name, property),
       label: label as Key,
+      hint: hint in catalogues.en ? (hint as Key) : null,
+      rows: MAIN.includes(name) ? 6 : 2,
       required: required.includes(name),
       choices: property.enum ?? [],
+      suggestions: LANGUAGES.includes(name) ? (code ? 'code_languages' : 'languages') : null,
       initial: typeof initial === 'boolean' ? initial : initial == null ? '' : String(initial),
     });
   }
@@ -68,16 +82,9 @@ export async function bodyOf(fields: readonly Field[], values: Values): Promise<
   for (const { name, kind } of fields) {
     const value = values[name];
     if (Array.isArray(value)) {
-      const files = await Promise.all(value.map(asFile));
+      const files = await Promise.all(value.map(packed));
       if (files.length) body[name] = kind === 'file' ? files[0] : files;
     } else if (value !== '' && value !== undefined) body[name] = kind === 'number' ? Number(value) : value;
   }
   return body;
-}
-
-async function asFile(file: File): Promise<{ name: string; content_base64: string }> {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let text = '';
-  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-  return { name: file.name, content_base64: btoa(text) };
 }

@@ -1,5 +1,5 @@
 import { useCallback, useMemo, useRef, useState } from 'react';
-import type { Mode } from '../api/types';
+import type { FileIn } from '../api/types';
 import { chat, dismiss, isBusy, open, send } from '../chat/chat';
 import { useStore } from '../chat/store';
 import { childrenOf, pathTo } from '../chat/tree';
@@ -37,9 +37,9 @@ export function Conversation() {
   const children = useMemo(() => childrenOf(messages), [messages]);
 
   const ask = useCallback(
-    async (text: string, parentId?: string | null, mode?: Mode) => {
+    async (text: string, parentId?: string | null, files?: readonly FileIn[]) => {
       toEnd();
-      const sent = await send(text, parentId, (id) => navigate(id, true), mode);
+      const sent = await send(text, parentId, (id) => navigate(id, true), files);
       if (sent) toEnd();
       return sent;
     },
@@ -133,7 +133,7 @@ export function Conversation() {
             </button>
           </div>
         )}
-        <Composer ref={composer} threadId={openId} busy={busy} onSend={(text, mode) => ask(text, undefined, mode)} />
+        <Composer ref={composer} threadId={openId} busy={busy} onSend={(text, files) => ask(text, undefined, files)} />
         {!empty && <p className="hint">{t('composer.hint')}</p>}
       </div>
       {empty && <Starters onChoose={(text) => composer.current?.fill(text)} />}

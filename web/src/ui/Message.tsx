@@ -34,6 +34,7 @@ export const Question = memo(function Question({ message, versions, busy, ask }:
           <div className="bubble" dir="auto">
             <Verbatim text={message.content} />
           </div>
+          {message.files && <Files files={message.files} />}
           <div className="tools">
             <Versions message={message} versions={versions} busy={busy} />
             <CopyButton text={message.content} label={t('action.copy')} />

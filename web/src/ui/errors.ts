@@ -7,6 +7,10 @@ const BY_CODE = {
   engine_error: 'error.engine',
   unavailable: 'error.unavailable',
   server_stopped: 'error.stopped',
+  tools_not_supported: 'error.tools',
+  empty_input: 'error.empty',
+  unknown_language: 'error.language',
+  address_refused: 'error.address',
 } as const;
 
 /** What a code of the server means, in plain words of the language; null where only its own message tells. */

@@ -101,6 +101,28 @@ export const CloseIcon = () => (
     <path d="m5 5 10 10M15 5 5 15" />
   </Icon>
 );
+export const ClipIcon = () => (
+  <Icon>
+    <path d="m15.5 9.3-5.6 5.6a3.4 3.4 0 0 1-4.8-4.8l6-6a2.3 2.3 0 0 1 3.2 3.2l-5.9 5.9a1.1 1.1 0 0 1-1.6-1.6l5.2-5.2" />
+  </Icon>
+);
+export const GlobeIcon = () => (
+  <Icon>
+    <circle cx="10" cy="10" r="6.5" />
+    <path d="M3.5 10h13M10 3.5c4 4.2 4 8.8 0 13-4-4.2-4-8.8 0-13z" />
+  </Icon>
+);
+export const BookIcon = () => (
+  <Icon>
+    <path d="M10 5.5C8.2 4.2 6 3.9 3.5 4v11c2.5-.1 4.7.2 6.5 1.5 1.8-1.3 4-1.6 6.5-1.5V4c-2.5-.1-4.7.2-6.5 1.5zm0 0v11" />
+  </Icon>
+);
+export const ToolsIcon = () => (
+  <Icon>
+    <rect x="3" y="4" width="14" height="12" rx="2.5" />
+    <path d="m6 8 2.2 2L6 12M10.5 12.5H14" />
+  </Icon>
+);
 export const AlertIcon = () => (
   <Icon>
     <circle cx="10" cy="10" r="7" />

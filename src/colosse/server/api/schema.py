@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, model_validator
 
 from colosse.assistant.tools import MAX_FILES, ToolName
+from colosse.core.errors import UserError
 from colosse.engines.schema import ModelInfo
 
 Status = Literal["complete", "running", "stopped", "interrupted", "failed"]
@@ -236,6 +237,15 @@ class RunIn(In):
     mode: Literal["chat", "search", "documents"] = "chat"
     tools: Annotated[list[ToolName], Field(max_length=3)] = []
     files: Annotated[list[FileIn], Field(max_length=MAX_FILES)] = []
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        if self.tools and self.mode != "chat":
+            raise UserError(f"mode {self.mode!r} takes no tools", hint="mode 'chat' does", param="tools")
+        if self.files and ("python" not in self.tools or self.content is None):
+            hint = "give them with the question, and tools with 'python'"
+            raise UserError("files are for the programs of an answer", hint=hint, param="files")
+        return self
 
 
 class RunStarted(Out):
