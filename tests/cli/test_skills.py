@@ -17,7 +17,7 @@ def test_translate(scripted: Scripted, colosse: Any, tmp_path: Path) -> None:
     scripted.reply = "Bonjour"
     (tmp_path / "a.txt").write_text("Hello\n")
     for source, input in ((tmp_path / "a.txt", None), ("-", "Hello\n"), ("Hello", None)):
-        done = colosse("translate", source, "--to", "français", input=input)
+        done = colosse("translate", source, "--to", "français", "--from", "en", input=input)
         assert (done.returncode, done.stdout, done.stderr) == (0, "Bonjour\n", "")
     assert len(scripted.requests) == 1  # then it is remembered
 
@@ -43,7 +43,8 @@ def test_translate_documents(scripted: Scripted, colosse: Any, tmp_path: Path) -
     subtitles.write_bytes(b"1\r\n00:00:01,000 --> 00:00:02,000\r\nGood morning\r\n")
     glossary.write_text("source,target\nmorning,bonjour\n")
     done = colosse("translate", subtitles, "--to", "fr", "--glossary", glossary, "--output", tmp_path / "b.srt")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "meanings were not compared: the text's language could not be told (see --from)\n"
     assert (tmp_path / "b.srt").read_bytes() == subtitles.read_bytes().replace(b"Good morning", b"Bonjour")
     done = colosse("translate", subtitles, "--to", "fr", "--side-by-side", "--tone", "neutral")
     assert "Good morning" in done.stdout
@@ -52,6 +53,8 @@ def test_translate_documents(scripted: Scripted, colosse: Any, tmp_path: Path) -
         ([subtitles, "--to", "fr", "--format", "sub"], "unknown format"),
         ([subtitles, "--to", "fr", "--tone", "rude"], "unknown tone"),
         ([subtitles, "--to", "fr", "--output", tmp_path / "no" / "b.srt"], "no such folder"),
+        ([subtitles, "--to", "fr", "--output", tmp_path], "is a folder"),
+        ([subtitles, "--to", "fr", "--output", "/proc/b.srt"], "cannot write /proc/b.srt"),
         ([subtitles, "--to", "fr", "--format", "json"], "not JSON"),
         ([subtitles, "--to", "fr", "--format", "docx", "--json"], "not a Word document"),
         ([subtitles, "--to", "fr", "--glossary", tmp_path / "none.csv"], "no such file"),

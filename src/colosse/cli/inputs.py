@@ -56,9 +56,9 @@ def read_text_or_words(source: str) -> str:
     Raises:
         As `read_text`; NotFoundError also for one word that looks like the path of a file.
     """
+    if not source.strip():
+        raise UserError("the text is empty")
     if source != "-" and not _exists(source) and (" " in source.strip() or not _like_a_path(source)):
-        if not source.strip():
-            raise UserError("the text is empty")
         return source
     return read_text(source)
 

@@ -57,8 +57,8 @@ def translate(
     text, name = _document(source, format)
     if name.endswith("docx") and not (output or side_by_side or json):
         raise UserError("a Word document cannot be printed", hint="give --output FILE.docx", param="output")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UserError(f"no such folder: {output.parent}", param="output")
+    if output is not None:
+        _check_writable(output)
     format_of(name, "")
 
     async def work(client: Client, listener: Listener) -> Translation:
@@ -87,9 +87,26 @@ def translate(
         note("stopped: finished segments are remembered, and the same command goes on from there")
         raise SystemExit(130) from None
     if output is not None:
-        output.write_bytes(result.data)
+        try:
+            output.write_bytes(result.data)
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror}", param="output") from None
     _show(result, json=json, side_by_side=side_by_side, printed=output is None)
     skill.leave(result)
+
+
+def _check_writable(path: Path) -> None:
+    """Said before the work, which may take hours."""
+    import os
+
+    from colosse.core.errors import UserError
+
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no such folder: {path.parent}", param="output")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", hint="name a file in it", param="output")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UserError(f"cannot write {path}: permission denied", param="output")
 
 
 def _document(source: str, format: str) -> tuple[str | bytes, str]:
@@ -120,6 +137,8 @@ def _show(result: Translation, *, json: bool, side_by_side: bool, printed: bool)
     elif printed:
         answer = result.answer.removeprefix("\ufeff")
         print(answer, end="" if answer.endswith("\n") else "\n")
+    if result.note:
+        note(result.note)
     if len(result.segments) < 2:
         skill.report(result.checks)
         return

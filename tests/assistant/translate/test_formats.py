@@ -243,6 +243,7 @@ def test_word() -> None:
         ("srt", "Hello\nworld", "no subtitles"),
         ("po", "Hello world", "not a gettext catalogue"),
         ("po", 'msgid "a', "not a gettext catalogue"),
+        ("po", 'msgid "a"\nmsgstr "b', "not a gettext catalogue: 'msgstr"),
         ("po", 'msgstr "a"', "not a gettext catalogue"),
         ("xliff", "<xliff><file></xliff>", "not XLIFF"),
         ("xliff", "<a/>", "not XLIFF"),

@@ -14,6 +14,9 @@ def test_read() -> None:
     assert read_glossary("valve;vanne\n") == read_glossary("valve\tvanne\n") == [Term("valve", "vanne")]
     with pytest.raises(UserError, match="line 2 of the glossary"):
         read_glossary("a,b\nc\n")
+    with pytest.raises(UserError, match="line 2 of the glossary translates 'Valve' as 'robinet'"):
+        read_glossary("valve,vanne\nValve,robinet\n")
+    assert len(read_glossary("valve,vanne\nvalve,vanne,again\n")) == 2
 
 
 @pytest.mark.parametrize(

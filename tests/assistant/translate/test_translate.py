@@ -324,6 +324,7 @@ async def test_progress_and_already_in_that_language(scripted: Scripted, client:
     source = "Le navire qui était perdu dans la tempête est retrouvé, et les marins sont avec nous."
     result = await translate(client, source, "fr")
     assert (result.answer, result.verified, result.segments) == (source, False, [])
+    assert "in French already" in result.note
     assert scripted.requests == []
     scripted.reply = shouting
     heard: list[tuple[int, int]] = []
@@ -345,4 +346,5 @@ async def test_nothing_to_translate(client: Engines) -> None:
 async def test_no_words_at_all(scripted: Scripted, client: Engines) -> None:
     result = await translate(client, "12 + 3 = 15 {x} https://x.org\n", "fr")
     assert result.answer == "12 + 3 = 15 {x} https://x.org\n"
+    assert (result.verified, result.note) == (False, "there are no words to translate")
     assert scripted.requests == []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field
 
 from colosse.assistant.checks import merged
-from colosse.assistant.languages import guess_language, prompt_language
+from colosse.assistant.languages import guess_language, name_of, prompt_language
 from colosse.assistant.skill import Check, Listener, Result, Work, in_parallel
 from colosse.assistant.translate.document import Format, Part, Source, plain, protected, skeleton, written
 from colosse.assistant.translate.formats import format_of
@@ -137,13 +137,19 @@ async def translate(
     answer, checks = job.result()
     answer = form.to_language(answer, source, to) if source != to else answer
     unchecked = []
-    if source != to and not wish.comparable:
-        unchecked.append("meanings were not compared: the embeddings do not know both languages, or are not installed")
-    if source != to and wish.tone and not wish.addressed:
+    if source == to:
+        unchecked.append(f"the text is in {name_of(to)} already, and stays as it is: see --from")
+    elif not checks:
+        unchecked.append("there are no words to translate")
+    elif not wish.comparable:
+        why = "the embeddings do not know both languages, or are not installed"
+        why = why if source else "the text's language could not be told (see --from)"
+        unchecked.append(f"meanings were not compared: {why}")
+    if checks and wish.tone and not wish.addressed:
         unchecked.append(f"the tone was not checked: {wish.tone!r} has no check in language {to!r}")
     return Translation(
         answer=answer if form.name != "docx" else "\n".join(segment.target for segment in job.segments()),
-        verified=bool(checks) and not unchecked and all(check.passed for check in checks),
+        verified=not unchecked and all(check.passed for check in checks),
         checks=checks,
         note="; ".join(unchecked),
         segments=job.segments(),

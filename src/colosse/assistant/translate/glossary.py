@@ -27,9 +27,10 @@ def read_glossary(text: str) -> list[Term]:
     """The terms of a CSV text with the columns source, target and, if wanted, note; with a first line of these or not.
 
     Raises:
-        UserError: a line without both; names it.
+        UserError: a line without both, or that translates a term otherwise than one before it; names it.
     """
     terms: list[Term] = []
+    told: dict[str, str] = {}
     dialect = ";" if text.count(";") > text.count(",") else "\t" if text.count("\t") > text.count(",") else ","
     try:
         for number, row in enumerate(csv.reader(io.StringIO(text.removeprefix("\ufeff")), delimiter=dialect), 1):
@@ -38,6 +39,10 @@ def read_glossary(text: str) -> list[Term]:
                 continue
             if len(cells) < 2 or not cells[0] or not cells[1]:
                 raise UserError(f"line {number} of the glossary is not source,target", code="bad_glossary")
+            before = told.setdefault(cells[0].casefold(), cells[1])
+            if before != cells[1]:
+                said = f"line {number} of the glossary translates {cells[0]!r} as {cells[1]!r}"
+                raise UserError(f"{said}, a line before as {before!r}", hint="keep one of them", code="bad_glossary")
             terms.append(Term(cells[0], cells[1], ", ".join(cells[2:])))
     except csv.Error as error:
         raise UserError(f"the glossary is not CSV: {error}", code="bad_glossary") from None

@@ -17,6 +17,7 @@ _FIELD = re.compile(
     re.MULTILINE,
 )
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_LINE = re.compile(r'#.*|(?:msg(?:ctxt|id|id_plural|str(?:\[\d+\])?)[ \t]+)?"(?:[^"\\]|\\.)*"')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _WRAP = 76
 
@@ -53,7 +54,7 @@ def read(text: str) -> Source:
 def _messages(text: str) -> Iterator[_Message]:
     found = list(_FIELD.finditer(text))
     for line in text.removeprefix("\ufeff").splitlines():
-        if line.strip() and not re.match(r'\s*(?:#|"|msg(?:ctxt|id|id_plural|str(?:\[\d+\])?)[ \t]+")', line):
+        if line.strip() and not _LINE.fullmatch(line.strip()):
             raise UserError(f"this is not a gettext catalogue: {line.strip()[:60]!r}", code="bad_po")
     if not any(field["name"] == "msgid" for field in found):
         raise UserError("this is not a gettext catalogue: there is no msgid in it", code="bad_po")
