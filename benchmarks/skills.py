@@ -109,7 +109,7 @@ async def retrieved(run: Run) -> None:
                 await add_document(store, keys.LOCAL_USER, name, text.encode())
             async with store.read() as session:
                 query = select(Passage.id, Document.name, Passage.section).join(Document)
-                place = {id: (name, section) for id, name, section in (await session.execute(query)).tuples()}
+                place = {id: (name, section) for id, name, section in await session.execute(query)}
             for task, asked in tasks.items():
                 left = asked[SEEN_QUERIES:]
                 for index in unseen(len(left), run.seed)[: run.items]:

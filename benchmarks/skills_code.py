@@ -59,12 +59,17 @@ def mbpp(data: Path, seed: int) -> Iterator[Item]:
 
 
 async def debugbench(data: Path, seed: int, count: int) -> AsyncIterator[Item]:
-    """`count` pairs in random order, with tests drawn and answered by the mended half."""
+    """`count` pairs in random order, each of another problem, with tests drawn and answered by the mended half."""
     lines = (data / "bugfix_python_debugbench" / "train.jsonl").read_text().splitlines()
-    for index in unseen(len(lines), seed, first=80):
+    rows = [json.loads(line) for line in lines]
+    held = unseen(len(rows), seed, first=30)
+    problems = {row["slug"] for row in rows} - {rows[index]["slug"] for index in {*range(len(rows))} - {*held}}
+    for index in held:
         if not count:
             return
-        if item := await pair(json.loads(lines[index]), random.Random(f"{seed} {index}")):
+        row = rows[index]
+        if row["slug"] in problems and (item := await pair(row, random.Random(f"{seed} {index}"))):
+            problems.remove(row["slug"])
             count -= 1
             yield item
 
@@ -92,7 +97,7 @@ async def pair(row: dict[str, Any], rng: random.Random) -> Item | None:
     judges = [*caught[2:], *kept[2:]][:JUDGES]
     if not judges or not (await run_command("pytest -q", files_of(right, [*shown, *judges]))).ok:
         return None
-    return Item(f"{row['slug']} ({row['bug_type']})", row["bug_type"], files_of(wrong, shown), judges)
+    return Item(row["slug"], row["bug_type"], files_of(wrong, shown), judges)
 
 
 def files_of(solution: str, tests: list[str]) -> dict[str, str]:
