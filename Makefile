@@ -1,13 +1,15 @@
 # make start             install everything, pull the model, serve, open the page
 # make start MODEL=name  the same with another model (`colosse models list`)
 # make test              set up what the tests need and run all of them
+# make test ARGS=tests/x run these, one after the other
 # make check             lint, format, types, import rules
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-ARGS ?=
+# What measures: after the other tests, which run one a core.
+ALONE := $(addprefix tests/,assistant/code/test_measure.py assistant/code/test_optimize.py cli/test_code_optimize.py train/test_memory.py)
 
 .PHONY: start test check web constraints clean
 .DEFAULT_GOAL := start
@@ -17,7 +19,12 @@ start: $(VENV)/.start web
 
 test: $(VENV)/.test web check
 	@cd web && PATH="$(CURDIR)/.cache/node/bin:$$PATH" npm run --silent test
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%)
+	@$(BIN)/python -m pytest $(ALONE)
+endif
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .
