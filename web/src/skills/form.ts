@@ -44,9 +44,10 @@ export function fieldsOf(schema: unknown, skill = ''): Field[] {
   };
   const fields: Field[] = [];
   for (const [name, given] of Object.entries(properties)) {
-    const label = `skill.field_${code && name === 'language' ? 'code_language' : name}`;
+    const key = code && name === 'language' ? 'code_language' : name;
+    const label = `skill.field_${key}`;
     if (!(label in catalogues.en)) continue;
-    const hint = `skill.hint_${name}`;
+    const hint = `skill.hint_${key}`;
     const property = given.anyOf?.find(({ type }) => type !== 'null') ?? given;
     const initial = given.default;
     fields.push({
