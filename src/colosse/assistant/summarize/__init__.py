@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from colosse.assistant.checks import in_language, not_empty
-from colosse.assistant.documents.blocks import Read
+from colosse.assistant.documents.blocks import Block, Read
 from colosse.assistant.documents.read import read_document
 from colosse.assistant.ground import Source
 from colosse.assistant.languages import guess_language, name_of, prompt_language
@@ -74,6 +74,9 @@ async def summarize(
     reads = [await _read(text)] if isinstance(text, str) else list(text)
     pieces = pieces_of(reads)
     sources = [source for piece in pieces for source in piece.sources]
+    if not sources:  # headings alone are what the text says
+        pieces = pieces_of([read.model_copy(update={"blocks": [_as_text(b) for b in read.blocks]}) for read in reads])
+        sources = [source for piece in pieces for source in piece.sources]
     if not sources:
         raise UserError("there is nothing to summarise: the text is empty", code="empty_input")
     language = language or reads[0].language or guess_language(" ".join(s.text for s in sources[:50])) or "en"
@@ -219,8 +222,13 @@ class _Call:
             sentences=[sentence for sentence, _ in cited],
             sources=[by_id[i].model_copy(update={"id": number}) for i, number in numbers.items()],
             dropped=rested.dropped,
+            note=f"not taken as support, since it gives orders: {'; '.join(rested.orders)}" if rested.orders else "",
             **self.work.cost(),
         )
+
+
+def _as_text(block: Block) -> Block:
+    return block.model_copy(update={"kind": "text", "section": ""})
 
 
 def _shown(pieces: Sequence[Piece]) -> str:

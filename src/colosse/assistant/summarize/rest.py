@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from colosse.assistant.ground import Source, Support, nearest, support
+from colosse.assistant.chat import count_tokens
+from colosse.assistant.ground import Source, Support, nearest, sentences, support
 from colosse.assistant.languages import is_in, name_of
+from colosse.assistant.outside import gives_orders, neutral
 from colosse.assistant.skill import Work, in_parallel
 from colosse.assistant.summarize.form import Said, SummarizePrompts, SummarySentence, taken_apart
 from colosse.engines.schema import ChatMessage
@@ -15,14 +17,20 @@ from colosse.engines.schema import ChatMessage
 _NEAREST = 3
 """Passages that a sentence is mended against."""
 _MAX_TOKENS = 120
+_PROMPT_TOKENS = 160
+"""Of what is asked beside passages and sentence."""
 _QUOTES = 2
 
 
 class Rested(NamedTuple):
-    """What became of the sentences, each with whether a paragraph ends after it; and those that nothing supports."""
+    """What became of the sentences, each with whether a paragraph ends after it; and those that nothing supports.
+
+    `orders` are the sentences of the passages that speak to a model, on which nothing may rest.
+    """
 
     sentences: list[tuple[SummarySentence, bool]]
     dropped: list[str]
+    orders: list[str]
 
 
 async def rest_on(
@@ -44,6 +52,7 @@ async def rest_on(
         keep_unsupported: keep what stays unsupported, told apart by `supported`.
         mend: ask the model once to correct an unsupported sentence.
     """
+    sources, orders = _without_orders(sources)
     found = await asyncio.to_thread(lambda: [support(sentence.text, sources) for sentence in said])
     made = [_made(sentence.text, judged) for sentence, judged in zip(said, found, strict=True)]
     wrong = [index for index, sentence in enumerate(made) if not sentence.supported]
@@ -62,7 +71,19 @@ async def rest_on(
     dropped = [] if keep_unsupported else [sentence.text for sentence in made if not sentence.supported]
     if not kept:
         kept = [(quote, False) for quote in await asyncio.to_thread(quotations, [s.text for s in said], sources)]
-    return Rested(kept, dropped)
+    return Rested(kept, dropped, orders)
+
+
+def _without_orders(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
+    """The passages without the sentences that give orders, and these: who obeys one says what it says."""
+    orders: list[str] = []
+    kept: list[Source] = []
+    for source in sources:
+        told = [sentence for sentence in sentences(source.text) if gives_orders(sentence)]
+        orders += [sentence.strip() for sentence in told]
+        text = "".join(sentence for sentence in sentences(source.text) if sentence not in told)
+        kept += [source.model_copy(update={"text": text}) if told else source] if text.strip() else []
+    return kept, orders
 
 
 def quotations(said: Sequence[str], sources: Sequence[Source]) -> list[SummarySentence]:
@@ -84,6 +105,9 @@ async def _mended(
 ) -> SummarySentence:
     """The model's correction of a sentence by the nearest passages; not supported either when it is no better."""
     near = [found.source for found in await asyncio.to_thread(nearest, sentence, sources, _NEAREST)]
+    room = work.max_model_len - 2 * _MAX_TOKENS - 2 * count_tokens(sentence) - _PROMPT_TOKENS
+    while len(near) > 1 and sum(count_tokens(source.text) for source in near) > room:
+        near.pop()
     texts = work.texts
     problem = texts.missing.format(missing=", ".join(judged.missing)) if judged.missing else texts.unsupported
     name = name_of(language, work.language)
@@ -112,4 +136,4 @@ def _made(text: str, judged: Support) -> SummarySentence:
 
 def quoted(text: str) -> str:
     """A text between marks that it can not close itself: it is data, whatever it asks for."""
-    return f"<text>\n{text.replace('<text>', '< text>').replace('</text>', '< /text>')}\n</text>"
+    return f"<text>\n{neutral(text).replace('<text>', '< text>').replace('</text>', '< /text>')}\n</text>"
