@@ -10,7 +10,6 @@ from colosse.assistant.cite import CitePrompts, cited_answer, held_against, iner
 from colosse.assistant.ground import Source
 from colosse.assistant.skill import Work
 from colosse.engines.engines import Engines
-
 from tests.fixtures.scripted import Scripted
 
 SOURCES = [
@@ -90,6 +89,46 @@ def test_citations_are_mended() -> None:
     ):
         (sentence,) = held_against(written, SOURCES)
         assert sentence.supported and sentence.citations == [1] and sentence.text.endswith("1889.")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "When was the Eiffel Tower completed?",
+        "# Towers",
+        "Towers",
+        "**Answer:**",
+        "<<<0a1b2c3d",
+        "0a1b2c3d>>>",
+        "Quand la tour a-t-elle été achevée ?",
+    ],
+)
+def test_what_states_nothing_is_no_sentence(written: str) -> None:
+    text = f"{written}\n\n- <<<0a1b2c3d The Eiffel Tower was completed in 1889. [1] 0a1b2c3d>>>"
+    (sentence,) = held_against(text, SOURCES, "When was the Eiffel Tower completed?")
+    assert sentence.text == "The Eiffel Tower was completed in 1889." and sentence.supported
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "The Eiffel Tower was completed in 1888 [1].",
+        "The Eiffel Tower was not completed in 1889 [1].",
+        "The Eiffel Tower stands in Lyon [1][2].",
+        "The Eiffel Tower was demolished in 1889 [1].",
+        "Sourdough bread rises for two hours before it is baked [2].",
+        "The moon is made of cheese [9].",
+        "La tour Eiffel a été achevée en 1888 [1].",
+        "La tour Eiffel n'a jamais été achevée [1].",
+    ],
+)
+async def test_no_citation_is_shown_of_what_does_not_say_it(client: Engines, scripted: Scripted, written: str) -> None:
+    (sentence,) = held_against(written, SOURCES)
+    assert not sentence.supported and sentence.citations == []
+    scripted.reply = f"The Eiffel Tower was completed in 1889 [2]. {written}"
+    answer = await ask(client)
+    assert answer.answer == "The Eiffel Tower was completed in 1889 [1]."
+    assert [s.id for s in answer.sources] == [1]
 
 
 @pytest.mark.parametrize(

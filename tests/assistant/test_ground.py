@@ -108,3 +108,100 @@ def test_any_text_is_judged(sentence: str, texts: list[str]) -> None:
     assert 0 <= found.score <= 1
     assert set(found.sources) <= {source.id for source in sources}
     assert found == support(sentence, sources)
+
+
+MUSEUM = [
+    Source(
+        id=1,
+        text="The lighthouse of Mean Ruz was built in 1860 of pink granite. It is 15 metres high. It is closed to "
+        "the public and cannot be visited. The lamp was automated in 1974 by the engineer Jeanne Le Goff.",
+    ),
+    Source(
+        id=2,
+        text="Sourdough bread rises for twelve hours before it is baked at 230 degrees. The baker Paul Martin never "
+        "adds yeast.",
+    ),
+    Source(
+        id=3,
+        text="Le préavis est de trois mois pour un logement vide. Il est réduit à un mois en zone tendue. Le locataire "
+        "ne doit pas payer les frais d'agence. Le bail est signé par M. Dupont et Mme Morel.",
+    ),
+    Source(
+        id=4,
+        text="All visitors must pay 12 euros, except children under 6. The museum opens at 9 am and is closed on "
+        "Mondays. Alice Brown sold the house to Robert Green.",
+    ),
+]
+
+
+@pytest.mark.skipif(not embed.available(), reason="embeddings are not installed")
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The lighthouse is visited.",
+        "The lighthouse of Mean Ruz can be visited.",
+        "The lighthouse is open to the public.",
+        "Visitors can visit the lighthouse of Mean Ruz.",
+        "The lighthouse was built in 1861.",
+        "It is 51 metres high.",
+        "It was built of black granite.",
+        "The lighthouse of Mean Ruz was built of grey marble.",
+        "The lamp was automated by Jean Le Goff.",
+        "The lamp was automated by Paul Martin.",
+        "Sourdough bread rises for two hours before it is baked.",
+        "Sourdough bread rises for ten hours before it is baked.",
+        "The baker Paul Martin adds yeast.",
+        "Paul Martin always adds yeast.",
+        "The baker Jeanne Le Goff never adds yeast.",
+        "The bread is baked at 1860 degrees.",
+        "Le préavis est de deux mois pour un logement vide.",
+        "Le préavis est de trois ans pour un logement vide.",
+        "Le locataire doit payer les frais d'agence.",
+        "Le propriétaire ne doit pas payer les frais d'agence.",
+        "Le bail est signé par M. Durand.",
+        "Le préavis est de trois mois pour un logement meublé.",
+        "Le bail n'est pas signé par M. Dupont.",
+        "Children under 6 must pay 12 euros.",
+        "The museum is open on Mondays.",
+        "The museum opens at 9 pm.",
+        "Robert Green sold the house to Alice Brown.",
+        "All visitors must pay 21 euros.",
+        "No visitors must pay 12 euros.",
+        "The lighthouse was not built in 1860.",
+        "The notice period is two months for an unfurnished flat.",
+        "The tenant must pay the agency fees.",
+        "Le phare de Mean Ruz a été construit en 1861.",
+        "Le phare de Mean Ruz peut être visité.",
+        "Le phare est ouvert au public.",
+        "Sourdough bread rises for twelve minutes before it is baked.",
+        "The lighthouse was destroyed in 1860.",
+        "The museum is closed on Tuesdays.",
+        "It is fifteen feet high.",
+        "The lamp was removed in 1974.",
+    ],
+)
+def test_what_is_altered_is_not_supported(sentence: str) -> None:
+    """Negations, numbers in digits and words, names of another passage or in another order, one word of a quotation."""
+    assert not support(sentence, MUSEUM).supported
+
+
+@pytest.mark.skipif(not embed.available(), reason="embeddings are not installed")
+@pytest.mark.parametrize(
+    ("sentence", "source"),
+    [
+        ("The lighthouse of Mean Ruz cannot be visited.", 1),
+        ("You cannot visit the lighthouse.", 1),
+        ("The lighthouse is closed to the public.", 1),
+        ("The lamp was automated in 1974 by Jeanne Le Goff.", 1),
+        ("Sourdough bread rises for 12 hours before baking.", 2),
+        ("Paul Martin does not add yeast.", 2),
+        ("Le préavis est de 3 mois pour un logement vide.", 3),
+        ("The notice period is three months for an unfurnished flat.", 3),
+        ("Le locataire ne doit pas payer les frais d'agence.", 3),
+        ("The museum is closed on Mondays.", 4),
+        ("Le musée est fermé le lundi.", 4),
+    ],
+)
+def test_what_is_said_in_other_words_is_supported(sentence: str, source: int) -> None:
+    found = support(sentence, MUSEUM)
+    assert found.supported and found.sources == [source], found

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from colosse.assistant import ground
+from colosse.assistant import facts, ground
 from colosse.assistant.chat import MESSAGE_OVERHEAD, count_tokens
 from colosse.assistant.ground import Source
 from colosse.assistant.outside import neutral
@@ -28,6 +28,10 @@ MIN_WORDS = 2
 """A shorter piece (a heading, `Yes.`) states nothing that could be held against a passage."""
 _CITED = re.compile(r"[ \t]*\[(\d{1,3}(?:\s*[,;]\s*\[?\d{1,3}\]?)*)\]")
 _LATE = re.compile(r"([.!?…])((?:[ \t]*\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\])+)")
+_MARKS = re.compile(r"<{3,}(?:[0-9a-f]{8})?|(?:\b[0-9a-f]{8})?>{3,}")
+"""What stands around passages."""
+_HEADING = re.compile(r"\s*#{1,6} |\s*\*\*[^*]+\*\*:?\s*$")
+_BULLET = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+|\*\*")
 _IMAGE = re.compile(r"!\[([^\]\n]{0,300})\](?:\([^)\n]{0,2000}\)|\[[^\]\n]{0,300}\])?")
 _LINK = re.compile(r"\[([^\]\n]{1,300})\]\([^)\n]{0,2000}\)")
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]{0,2000}>")
@@ -101,7 +105,7 @@ async def cited_answer(
         return _finished(texts, [], given, whole=True)
     messages = _messages(texts, question, given)
     done = await work.ask(messages, max_tokens)
-    found = await asyncio.to_thread(_held, texts, done.text, given)
+    found = await asyncio.to_thread(_held, texts, done.text, given, question)
     if found and not any(sentence.supported for sentence in found):
         problems = texts.problems["supported"].format(detail=found[0].text)
         messages += [
@@ -109,7 +113,7 @@ async def cited_answer(
             ChatMessage(role="user", content=texts.retry.format(problems=problems)),
         ]
         done = await work.ask(messages, max_tokens)
-        found += await asyncio.to_thread(_held, texts, done.text, given)
+        found += await asyncio.to_thread(_held, texts, done.text, given, question)
     return _finished(texts, found, given, whole=done.finish_reason != "length")
 
 
@@ -120,16 +124,20 @@ def inert(text: str) -> str:
     return _URL.sub(lambda found: found[1] + (found[2] or ""), _TAG.sub("", text))
 
 
-def held_against(text: str, sources: Sequence[Source]) -> list[CitedSentence]:
+def held_against(text: str, sources: Sequence[Source], question: str = "") -> list[CitedSentence]:
     """The sentences of a text with citations, each checked against what it cites, else against all sources. Blocks.
 
-    A citation that does not support its sentence is dropped, and one that was forgotten is added.
+    A citation that does not support its sentence is dropped, and one that was forgotten is added. What states nothing,
+    such as the question or a heading written again, is no sentence.
     """
     known = {source.id: source for source in sources}
+    headings = {part for source in sources for part in (source.title, *source.section.split(" › "))}
+    repeated = {tuple(facts.words(part)) for part in (question, *headings)}
     found = []
-    for piece in ground.sentences(_LATE.sub(r"\2\1", inert(text))):
-        said = " ".join(_CITED.sub("", piece).split())
-        if not any(c.isalnum() for c in said):
+    for piece in ground.sentences(_LATE.sub(r"\2\1", inert(_MARKS.sub("", text)))):
+        said = " ".join(_BULLET.sub("", _CITED.sub("", piece)).split())
+        words = tuple(facts.words(said))
+        if not words or words in repeated or said.endswith("?") or _HEADING.match(piece):
             continue
         numbers = [int(n) for group in _CITED.findall(piece) for n in re.findall(r"\d+", group)]
         cited = [known[number] for number in dict.fromkeys(numbers) if number in known]
@@ -142,10 +150,10 @@ def held_against(text: str, sources: Sequence[Source]) -> list[CitedSentence]:
     return found
 
 
-def _held(texts: CitePrompts, written: str, sources: Sequence[Source]) -> list[CitedSentence]:
+def _held(texts: CitePrompts, written: str, sources: Sequence[Source], question: str) -> list[CitedSentence]:
     if texts.unknown.lower().strip(". ") in written.lower()[: len(texts.unknown) + 20]:
         return []
-    return held_against(written, sources)
+    return held_against(written, sources, question)
 
 
 def _finished(

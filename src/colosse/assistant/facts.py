@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 _STOP_WORDS = {
@@ -23,8 +25,8 @@ _STOP_WORDS = {
 }
 _STOP = frozenset(word for listed in _STOP_WORDS.values() for word in listed.split())
 _NEGATION_WORDS = {
-    "en": "no not never none nor neither nobody nothing nowhere without cannot hardly n't",
-    "fr": "pas jamais aucun aucune ni sans nullement guere",
+    "en": "no not never none nor neither nobody nothing nowhere without cannot hardly except excluding n't",
+    "fr": "pas jamais aucun aucune ni sans nullement guere sauf excepte hormis",
 }
 _NEGATIONS = frozenset(word for listed in _NEGATION_WORDS.values() for word in listed.split())
 _ANTONYM_PAIRS = (
@@ -49,6 +51,7 @@ _UNITS = {
     "second": "s", "seconde": "s", "minute": "min", "hour": "h", "heure": "h", "day": "day", "jour": "day",
     "week": "week", "semaine": "week", "month": "month", "mois": "month", "year": "year", "an": "year",
     "annee": "year", "gb": "gb", "mb": "mb", "kb": "kb", "tb": "tb", "°c": "°c", "°f": "°f",
+    "am": "am", "pm": "pm", "foot": "ft", "feet": "ft", "pied": "ft", "inch": "in", "inche": "in", "pouce": "in",
 }  # fmt: skip
 _SCALES = {
     "hundred": 1e2, "cent": 1e2, "cents": 1e2, "thousand": 1e3, "mille": 1e3, "k": 1e3, "million": 1e6, "millions": 1e6,
@@ -77,8 +80,14 @@ _NUMBER = re.compile(
 _WORD = re.compile(r"n't|[^\W_]+|[%$€£]|°[CF]", re.IGNORECASE)
 _NAME_WORD = re.compile(r"[^\W\d_](?:[\w’'-]*\w)?")
 _FRENCH_NEGATION = re.compile(r"\bn(?:e |')(\w+(?: \w+)?)(?: \w+)? (?:pas|jamais|plus|rien|personne|aucune?)\b")
+_TITLES = frozenset({"m", "mm", "mr", "mrs", "ms", "mme", "mlle", "dr", "me", "pr", "prof", "st"})
+"""Abbreviations that a name follows."""
 _NEGATED_WORDS = 3
 """Content words after a negation that it is taken to deny."""
+_QUOTED = 0.65
+"""A sentence with this share of its words in a passage's order repeats it."""
+_FEW = 2
+"""Words that may stand for others: more of them are another sentence."""
 _LIGATURES = str.maketrans({"œ": "oe", "æ": "ae", "ß": "ss", "’": "'", "ʼ": "'", "−": "-"})
 
 
@@ -171,10 +180,19 @@ def _values(written: str) -> frozenset[float]:
     return frozenset(found or {float("".join(groups))})
 
 
+def spelled(text: str) -> list[Number]:
+    """The numbers from two on that are written in words, with their units."""
+    every = [*words(text), ""]
+    return [
+        Number(word, frozenset({_SPELLED[word]}), _UNITS.get(after) or _UNITS.get(after.removesuffix("s"), ""))
+        for word, after in pairwise(every)
+        if word in _SPELLED
+    ]
+
+
 def stated(text: str) -> list[Number]:
     """All numbers that a passage may be said to state: as `numbers`, and those spelled out."""
-    spelled = (Number(word, frozenset({_SPELLED[word]}), "") for word in words(text) if word in _SPELLED)
-    return [*numbers(text), *spelled]
+    return [*numbers(text), *spelled(text)]
 
 
 def names(text: str) -> list[str]:
@@ -188,10 +206,10 @@ def names(text: str) -> list[str]:
     if capital > 4 and capital > 0.6 * len(matches):
         return []
     run: list[str] = []
-    end = 0
+    end, before = 0, ""
     for match in matches:
         word, gap = match[0], text[end : match.start()]
-        starts = end == 0 or bool(re.search(r"[.!?:;…\n•\"“«]", gap))
+        starts = end == 0 or (bool(re.search(r"[.!?:;…\n•\"“«]", gap)) and not (gap == ". " and before in _TITLES))
         inner = any(c.isupper() for c in word[1:]) and not (word.isupper() and len(word) > 5)
         odd = inner or any(c.isdigit() for c in word)
         named = odd or (word[0].isupper() and len(word) > 1 and fold(word) not in _STOP and fold(word) not in _MONTHS)
@@ -201,7 +219,7 @@ def names(text: str) -> list[str]:
             run.append(word)
         elif not (run and word in ("of", "de", "du", "des", "la", "the")):
             found, run = _closed(found, run), []
-        end = match.end()
+        end, before = match.end(), fold(word)
     return _closed(found, run)
 
 
@@ -209,19 +227,19 @@ def _closed(found: list[str], run: list[str]) -> list[str]:
     return [*found, " ".join(run)] if run else found
 
 
-def denied(text: str) -> frozenset[str]:
-    """The negations of a text and stems of the content words that they reach; empty when it denies nothing."""
+def denied(text: str, reach: int = _NEGATED_WORDS) -> frozenset[str]:
+    """The negations of a text and stems of the `reach` content words after each; empty when it denies nothing."""
     found: set[str] = set()
     plain = fold(text).replace("n't", " not").replace("cannot", "can not")
     for clause in re.split(r"[.!?…;:,()]+", plain):
-        reach = 0
+        left = 0
         for word in words(clause):
             if word in _NEGATIONS:
-                reach = _NEGATED_WORDS
+                left = reach
                 found.add(word)
-            elif reach and word not in _STOP:
+            elif left and word not in _STOP:
                 found.add(stem(word))
-                reach -= 1
+                left -= 1
         # French puts the verb between `ne` and `pas`.
         for match in _FRENCH_NEGATION.finditer(clause):
             found.update(stem(word) for word in match[1].split())
@@ -247,3 +265,27 @@ def opposed(sentence: str, passage: str) -> str:
         if opposites & there and stem(word) not in there and not opposites & said:
             return word
     return ""
+
+
+def clauses(text: str) -> list[str]:
+    """The parts of a sentence between its commas and conjunctions."""
+    return [part for part in re.split(r"[,;:()]|\b(?:and|but|et|mais)\b", text) if part.strip()]
+
+
+def replaced(sentence: str, passage: str) -> list[tuple[str, str]]:
+    """What stands in the place of other words, and these, in a sentence that is otherwise a part of the passage."""
+    said, there = words(sentence), words(passage)
+    known = (frozenset(content(passage)), frozenset(content(sentence)))
+    matcher = SequenceMatcher(None, said, there, autojunk=False)
+    if sum(block.size for block in matcher.get_matching_blocks()) < _QUOTED * len(said):
+        return []
+    found = []
+    for what, start, end, other_start, other_end in matcher.get_opcodes():
+        one, other = " ".join(said[start:end]), " ".join(there[other_start:other_end])
+        new, old = (
+            [s for s in content(part) if s not in elsewhere]
+            for part, elsewhere in zip((one, other), known, strict=True)
+        )
+        if what == "replace" and 0 < len(new) == len(old) <= _FEW:
+            found.append((one, other))
+    return found

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -137,7 +138,8 @@ class _Passages:
         for index, stems in enumerate(self.stems):
             for stem in stems:
                 self.postings.setdefault(stem, []).append(index)
-        self.language = guess_language(" ".join(self.pieces))
+        usual = guess_language(" ".join(self.pieces))
+        self.languages = [guess_language(source.text) or usual for source in sources]
 
     @cached_property
     def numbers(self) -> list[list[facts.Number]]:
@@ -149,6 +151,14 @@ class _Passages:
         """Each source's words, to look names up in."""
         full = (f"{source.title} {source.section} {source.text}" for source in self.sources)
         return [" " + " ".join(facts.words(text)) + " " for text in full]
+
+    @cached_property
+    def vocabulary(self) -> list[frozenset[str]]:
+        """Stems of each source."""
+        own: list[set[str]] = [set() for _ in self.sources]
+        for owner, stems in zip(self.owner, self.stems, strict=True):
+            own[owner] |= stems
+        return [frozenset(stems) for stems in own]
 
     def weight(self, stem: str) -> float:
         """How much a word says: inverse document frequency over the pieces, when these are many."""
@@ -232,10 +242,11 @@ def support(sentence: str, sources: Sequence[Source]) -> Support:
     across = _across(passages, claim)
     near = _near(passages, claim, stems, across)
     order = sorted(near, key=lambda index: (-near[index].score, index))
-    chosen, missing = _facts(passages, claim, [i for i in order if near[i].score >= _FLOOR], across)
-    if order and near[order[0]].score >= _FLOOR:
-        missing += _contradiction(passages, claim, stems, near[order[0]], across)
-    score = near[order[0]].score
+    best = near[order[0]]
+    chosen, missing = _facts(passages, claim, [i for i in order if near[i].score >= _FLOOR], across[best.source])
+    if best.score >= _FLOOR and not missing:
+        missing = _contradiction(passages, claim, stems, best, across[best.source])
+    score = best.score
     if missing:
         score = min(score, THRESHOLD) * 0.8 ** len(missing)
     ids = [passages.sources[index].id for index in chosen]
@@ -246,7 +257,7 @@ _CLEAR = 0.8
 """A window with this share of the words is near whatever its embedding says."""
 _MOST_COMPARED = 400
 """Of more sentences, only the sources that share most words are compared by meaning, unless languages differ."""
-_FLOOR = 0.2
+_FLOOR = 0.4
 """A passage below this score can not add the number that the best passage lacks."""
 _STEEP = 10.0
 _WORDS_ALONE, _BOTH, _MEANING_ALONE, _MEANING_ACROSS = 0.4, 0.4, 0.66, 0.56
@@ -255,6 +266,8 @@ meaning in another language."""
 _MOST_CITED = 3
 _ALIKE = 0.6
 """Across languages, a sentence this near in length speaks of the same thing: both must deny, or neither."""
+_SYNONYMS = 0.7
+"""Similarity of two words from which on one may stand for the other."""
 _SAME = 0.5
 """A sentence of a passage with this share of the words speaks of the same thing: their negations must agree."""
 
@@ -280,26 +293,26 @@ def nearest(sentence: str, sources: Sequence[Source], limit: int) -> list[Neares
     return found
 
 
-def _across(passages: _Passages, claim: str) -> bool:
-    """Whether the claim and the passages are in two languages, as far as can be told."""
+def _across(passages: _Passages, claim: str) -> list[bool]:
+    """For each source, whether it and the claim are in two languages, as far as can be told."""
     language = guess_language(claim)
-    return bool(language and passages.language and language != passages.language)
+    return [bool(language and other and language != other) for other in passages.languages]
 
 
-def _near(passages: _Passages, claim: str, stems: Sequence[str], across: bool) -> dict[int, _Near]:
+def _near(passages: _Passages, claim: str, stems: Sequence[str], across: Sequence[bool]) -> dict[int, _Near]:
     """How near each source comes; meaning is looked at where words alone do not settle it."""
     words = passages.covered(stems)
     meaning: dict[int, float] = {}
-    if passages.pieces and embed.available() and (across or max(words) < _CLEAR):
+    if passages.pieces and embed.available() and (any(across) or max(words) < _CLEAR):
         candidates = list(range(len(words)))
-        if len(words) > _MOST_COMPARED and not across:
+        if len(words) > _MOST_COMPARED and not any(across):
             ranked = sorted(candidates, key=lambda piece: -words[piece])[: _MOST_COMPARED // 4]
             chosen = {passages.owner[piece] for piece in ranked}
             candidates = [piece for piece in candidates if passages.owner[piece] in chosen]
         meaning = passages.similar(claim, candidates)
     found: dict[int, _Near] = {}
     for piece, owner in enumerate(passages.owner):
-        score = _score(words[piece], meaning.get(piece), across)
+        score = _score(words[piece], meaning.get(piece), across[owner])
         if owner not in found or score > found[owner].score:
             found[owner] = _Near(score, owner, piece)
     return found
@@ -317,44 +330,94 @@ def _score(words: float, meaning: float | None, across: bool) -> float:
 def _facts(passages: _Passages, claim: str, order: Sequence[int], across: bool) -> tuple[list[int], list[str]]:
     """The sources that together state the numbers and names of the claim, and what none of them does."""
     wanted: dict[str, set[int]] = {}
-    for number in facts.numbers(claim):
+    for number in [*facts.numbers(claim), *(one for one in facts.spelled(claim) if one.unit or not across)]:
         wanted[number.written] = {i for i in order if any(number.agrees(other) for other in passages.numbers[i])}
     for name in facts.names(claim):
         # Most names are spelled alike in two languages, but not all: only those with digits must be there.
         if not across or any(c.isdigit() for c in name):
-            parts = facts.words(name)
-            wanted[name] = {i for i in order if all(f" {part}" in passages.words[i] for part in parts)} or {
-                i for i in order if len("".join(parts)) > 3 and "".join(parts) in passages.words[i].replace(" ", "")
+            parts = [part.removesuffix("s") for part in facts.words(name)]
+            wanted[name] = {
+                i
+                for i in order
+                if all(f" {part} " in passages.words[i] or f" {part}s " in passages.words[i] for part in parts)
+            } or {
+                i
+                for i in order
+                if not name.istitle()
+                and len("".join(parts)) > 3
+                and "".join(parts) in passages.words[i].replace(" ", "")
             }
     chosen = list(order[:1])
+    # Who merely has the same name or number may speak of something else.
+    beside = frozenset(facts.content(claim)).difference(*map(facts.content, wanted))
     for holders in wanted.values():
+        holders &= {i for i in holders if i in chosen or beside & passages.vocabulary[i]}
         if holders and not holders & set(chosen):
             chosen.append(next(i for i in order if i in holders))
     return chosen[:_MOST_CITED], [written for written, holders in wanted.items() if not holders]
 
 
 def _contradiction(passages: _Passages, claim: str, stems: Sequence[str], near: _Near, across: bool) -> list[str]:
-    """The word that the nearest passage denies, or says the opposite of, where it otherwise says nearly the same.
+    """The word that the nearest passage denies, says the opposite of, or has another for, where it speaks of the same.
 
-    A claim that denies must rest on a window that denies something; one that does not must not turn what its nearest
-    sentence denies.
+    A claim that denies must rest on a window that denies something; one that does not must not turn what a sentence of
+    the window denies. In a claim that else repeats a sentence no word may stand for another that means something else.
     """
     piece = near.piece
     window = [
         at for at in range(piece, min(piece + _WINDOW, len(passages.pieces))) if passages.owner[at] == near.source
     ]
     here = facts.denied(claim)
-    if here and not any(facts.denied(passages.pieces[at]) for at in window):
+    denies = {at: facts.denied(passages.pieces[at]) for at in window}
+    if here and not any(denies.values()):
         return [next(word for word in facts.words(claim.replace("n't", " not")) if word in here)]
     if across:
-        length = len(facts.words(claim)) / max(1, len(facts.words(passages.pieces[piece])))
-        denies = facts.denied(passages.pieces[piece])
-        return [min(denies)] if denies and not here and _ALIKE < length < 1 / _ALIKE else []
+        best = window[int((_embedded([passages.pieces[at] for at in window]) @ _embedded([claim])[0]).argmax())]
+        length = len(facts.words(claim)) / max(1, len(facts.words(passages.pieces[best])))
+        return [min(denies[best])] if denies[best] and not here and _ALIKE < length < 1 / _ALIKE else []
     nearest = max(window, key=lambda at: len(passages.stems[at].intersection(stems)))
-    both = passages.stems[nearest].intersection(stems)
-    if len(both) < _SAME * len(stems):
+    said, both = passages.pieces[nearest], passages.stems[nearest].intersection(stems)
+    turned = _turned(passages, window, frozenset(stems), here)
+    if len(both) >= _SAME * len(stems):
+        agreed = here & frozenset().union(*(facts.denied(passages.pieces[at], 1) for at in window)) & frozenset(stems)
+        differ = facts.denied(claim, 1) ^ facts.denied(said, 1) if agreed else here ^ denies[nearest]
+        turned |= both & differ - agreed
+        others = [new for new, old in facts.replaced(claim, said) if not _synonyms(new, old)]
+        if opposite := facts.opposed(claim, said) or "".join(others[:1]):
+            return [opposite]
+    for clause in (clause for at in window for clause in facts.clauses(passages.pieces[at])):
+        opposite = facts.opposed(claim, clause)
+        after = facts.content(claim.lower().partition(opposite)[2])[:1] if opposite else []
+        if set(after) & set(facts.content(clause)):
+            return [opposite]
+    return [word for word in facts.words(claim) if facts.stem(word) in turned][:1] or _exchanged(claim, said)
+
+
+def _turned(passages: _Passages, window: Sequence[int], stems: frozenset[str], here: frozenset[str]) -> frozenset[str]:
+    """What the claim says of which the window says only that it is not so: what follows a negation directly."""
+    never = frozenset().union(*(facts.denied(passages.pieces[at], 1) for at in window))
+    affirmed = frozenset().union(*(passages.stems[at] - facts.denied(passages.pieces[at]) for at in window))
+    return stems & never - affirmed - here
+
+
+def _exchanged(claim: str, said: str) -> list[str]:
+    """The first of two names that stand in the other order, in a claim that has the same voice."""
+    places = [
+        (f" {' '.join(facts.words(said))} ".find(f" {' '.join(facts.words(name))} "), name)
+        for name in facts.names(claim)
+    ]
+    places = [place for place in places if place[0] >= 0]
+    passive = {"by", "par"}
+    if passive & set(facts.words(claim)) != passive & set(facts.words(said)) or "and" in facts.words(claim):
         return []
-    said = passages.pieces[nearest]
-    word = facts.opposed(claim, said)
-    turned = [w for w in facts.words(claim) if facts.stem(w) in both & (here ^ facts.denied(said))]
-    return [word or turned[0]] if word or turned else []
+    return [name for (at, name), (after, _) in pairwise(places) if at > after][:1]
+
+
+def _synonyms(one: str, other: str) -> bool:
+    """Whether two short pieces of text mean the same, as far as their beginnings and embeddings tell."""
+    if any(word.startswith(one[: max(3, len(one) - 3)]) for word in other.split()):
+        return True
+    if not embed.available():
+        return False
+    pair = _embedded([one, other])
+    return float(pair[0] @ pair[1]) >= _SYNONYMS

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from colosse.assistant import embed
 
@@ -29,6 +29,11 @@ _STOP_WORDS = (
 _STOP = frozenset(_STOP_WORDS.split())
 K1, B = 1.2, 0.75
 RRF = 60
+LEADING = 3
+"""Passages, the best by their words, that tell how far words lead."""
+MEANING = 2.0
+"""Weight of similarities beside scores of words of at most 1, chosen on React's documentation and the pages of tldr by
+`benchmarks/retrieval.py`."""
 
 
 def terms(text: str) -> list[str]:
@@ -94,6 +99,30 @@ def fused(rankings: Iterable[tuple[Sequence[int], float]], k: int = RRF) -> list
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
+def coverage(wanted: Sequence[str], texts: Iterable[Iterable[str]]) -> float:
+    """The largest share of the words `wanted` that one of the texts (as terms) has."""
+    every = set(wanted)
+    return max((len(every.intersection(text)) / len(every) for text in texts), default=0.0)
+
+
+def blended(by_words: Mapping[int, float], by_meaning: Mapping[int, float], covered: float) -> dict[int, float]:
+    """Scores of all items, best first.
+
+    The more of the query's words stand in the best passages (`covered`, from 0 to 1), the more words decide; where
+    they do not, the query is in another language or says it otherwise, and meaning does.
+
+    Args:
+        by_words: scores that are comparable with one another, the best first.
+        by_meaning: similarities from -1 to 1.
+        covered: see `coverage`.
+    """
+    top = max(by_words.values(), default=0.0) or 1.0
+    scores = {item: covered * score / top for item, score in by_words.items()}
+    for item, similarity in by_meaning.items():
+        scores[item] = scores.get(item, 0.0) + MEANING * (1 - covered) * similarity
+    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
+
+
 def rank(query: str, texts: Sequence[str], limit: int) -> list[int]:
     """The indexes of the `limit` texts that answer `query` best, best first. Blocks.
 
@@ -102,10 +131,12 @@ def rank(query: str, texts: Sequence[str], limit: int) -> list[int]:
         texts: passages.
         limit: how many are wanted.
     """
-    scores = bm25(query_terms(query), [terms(text) for text in texts])
-    by_words = [i for i in sorted(range(len(texts)), key=lambda i: -scores[i]) if scores[i] > 0]
-    rankings: list[tuple[Sequence[int], float]] = [(by_words, 1.0)]
+    wanted, words = query_terms(query), [terms(text) for text in texts]
+    scores = bm25(wanted, words)
+    by_words = {i: scores[i] for i in sorted(range(len(texts)), key=lambda i: -scores[i]) if scores[i] > 0}
+    by_meaning: dict[int, float] = {}
     if embed.available() and texts:
         vectors = embed.encode([query, *texts])
-        rankings.append(((-(vectors[1:] @ vectors[0])).argsort(kind="stable").tolist(), 1.0))
-    return [index for index, _ in fused(rankings)][:limit]
+        by_meaning = dict(enumerate((vectors[1:] @ vectors[0]).tolist()))
+    best = blended(by_words, by_meaning, coverage(wanted, [words[i] for i in list(by_words)[:LEADING]]))
+    return list(best)[:limit]

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, text
 
 from colosse.assistant import embed
-from colosse.assistant.documents.rank import K1, B, fused, query_terms
+from colosse.assistant.documents.rank import K1, LEADING, B, blended, coverage, query_terms
 from colosse.assistant.documents.vectors import nearest_of
 from colosse.assistant.ground import Source
 from colosse.store import Store
 from colosse.store.tables import Document, Passage
 
 POOL = 50
-"""Passages that each of the two rankings gives to their fusion."""
-COVERED = 0.5
-"""Share of a query's words in one passage from which on the words are trusted."""
-MEANING_COVERED, MEANING_ELSE = 0.25, 2.0
-"""Weight of the ranking by meaning, that of words being 1, where a passage has the words, and where none does (the
-query is in another language, or says it otherwise), as measured by `benchmarks/retrieval.py`."""
+"""Passages that each of the two rankings gives."""
 MAX_TERMS = 32
 """Words of a query that are looked up: of a longer one the rest says little more."""
 MAX_MATCHES = 10_000
@@ -37,11 +32,12 @@ _MATCHES = {
     False: "SELECT id FROM passages WHERE to_tsvector('simple', folded) @@ to_tsquery('simple', {term})",
 }
 _SQLITE = """
-SELECT w.rowid FROM passages_words w JOIN passages p ON p.id = w.rowid
+SELECT w.rowid, -w.rank FROM passages_words w JOIN passages p ON p.id = w.rowid
 WHERE passages_words MATCH :query AND p.owner_id = :owner {within} ORDER BY w.rank LIMIT :limit"""
 _POSTGRES = """
-SELECT p.id FROM ({having}) h JOIN passages p ON p.id = h.id WHERE p.owner_id = :owner {within} GROUP BY p.id
-ORDER BY sum(h.weight) / (1 + :k1 * (1 - :b + :b * length(p.folded) / :usual)) DESC, p.id LIMIT :limit"""
+SELECT p.id, sum(h.weight) / (1 + :k1 * (1 - :b + :b * length(p.folded) / :usual)) AS score
+FROM ({having}) h JOIN passages p ON p.id = h.id WHERE p.owner_id = :owner {within} GROUP BY p.id
+ORDER BY score DESC, p.id LIMIT :limit"""
 _COUNT = "SELECT {index}, (SELECT count(*) FROM ({found}) m)"
 _WEIGHED = "SELECT m.id, {weight} AS weight FROM ({found}) m"
 
@@ -54,7 +50,7 @@ class Found(Source):
         document_id: of the document.
         document: the document's name.
         position: of the passage in the document, from 0.
-        score: of the fusion; comparable within one search alone.
+        score: of both rankings together; comparable within one search alone.
     """
 
     passage_id: int
@@ -79,20 +75,17 @@ async def search_passages(
     by_words, by_meaning = await asyncio.gather(
         words_ranking(store, owner_id, query, documents), meaning_ranking(store, owner_id, query, documents)
     )
-    ways = {
-        weight: dict(fused([(by_words, 1.0), (by_meaning, weight)])[:limit])
-        for weight in (MEANING_COVERED, MEANING_ELSE)
-    }
     async with store.read() as session:
+        leading = await session.scalars(select(Passage.folded).where(Passage.id.in_(list(by_words)[:LEADING])))
+        covered = coverage(query_terms(query)[:MAX_TERMS], (words.split() for words in leading))
+        scores = dict(list(blended(by_words, by_meaning, covered).items())[:limit])
         rows = await session.execute(
-            select(Passage.id, Passage.text, Passage.page, Passage.section, Passage.position, Passage.folded, Document)
+            select(Passage.id, Passage.text, Passage.page, Passage.section, Passage.position, Document)
             .join(Document, Document.id == Passage.document_id)
-            .where(Passage.id.in_({*by_words[:3], *chain(*ways.values())}), Passage.owner_id == owner_id)
+            .where(Passage.id.in_(scores), Passage.owner_id == owner_id)
         )
-        read = {row[0]: row for row in rows}
-    words = [set(read[id][5].split()) for id in by_words[:3] if id in read]
-    scores = ways[MEANING_COVERED if _covered(query, words) else MEANING_ELSE]
-    found = [read[id] for id in scores if id in read]  # a document may have been removed meanwhile
+        places = {id: place for place, id in enumerate(scores)}
+        found = sorted(rows, key=lambda row: places[row[0]])
     return [
         Found(
             id=number,
@@ -107,18 +100,18 @@ async def search_passages(
             position=position,
             score=scores[passage_id],
         )
-        for number, (passage_id, body, page, section, position, _, document) in enumerate(found, 1)
+        for number, (passage_id, body, page, section, position, document) in enumerate(found, 1)
     ]
 
 
-async def words_ranking(store: Store, owner_id: str, query: str, documents: Sequence[str] = ()) -> list[int]:
-    """Ids of the passages that have words of the query, best first.
+async def words_ranking(store: Store, owner_id: str, query: str, documents: Sequence[str] = ()) -> dict[int, float]:
+    """Ids and scores of the passages that have words of the query, best first.
 
     By BM25; PostgreSQL does not know it, and there it is computed as if each word stood once in a passage.
     """
     terms = {f"t{i}": _match(term, store) for i, term in enumerate(query_terms(query)[:MAX_TERMS])}
     if not terms:
-        return []
+        return {}
     found = {name: _MATCHES[store.is_sqlite].format(term=f":{name}") for name in terms}
     counting = " UNION ALL ".join(_COUNT.format(index=f"'{name}'", found=found[name]) for name in terms)
     async with store.read() as session:
@@ -128,7 +121,7 @@ async def words_ranking(store: Store, owner_id: str, query: str, documents: Sequ
             name: count for (count, name), upto in zip(counts, sums, strict=True) if upto <= max(MAX_MATCHES, count)
         }
         if not rare:
-            return []
+            return {}
         given: dict[str, Any] = {"owner": owner_id, "limit": POOL}
         within = _WITHIN if documents else ""
         if store.is_sqlite:
@@ -144,28 +137,22 @@ async def words_ranking(store: Store, owner_id: str, query: str, documents: Sequ
         if documents:
             statement = statement.bindparams(bindparam("documents", expanding=True))
             given["documents"] = list(documents)
-        return list(await session.scalars(statement, given))
+        return {id: float(score) for id, score in await session.execute(statement, given)}
 
 
-async def meaning_ranking(store: Store, owner_id: str, query: str, documents: Sequence[str] = ()) -> list[int]:
-    """Ids of the passages whose embeddings are nearest to the query's; empty where embeddings are not installed."""
+async def meaning_ranking(store: Store, owner_id: str, query: str, documents: Sequence[str] = ()) -> dict[int, float]:
+    """Ids and similarities of the passages nearest in meaning, best first; none where embeddings are not installed."""
     if not embed.available() or not query.strip():
-        return []
+        return {}
     held = await nearest_of(store, owner_id)
     if not len(held.ids):
-        return []
+        return {}
     allowed = None
     if documents:
         async with store.read() as session:
             within = select(Passage.id).where(Passage.owner_id == owner_id, Passage.document_id.in_(documents))
             allowed = set(await session.scalars(within))
     return await asyncio.to_thread(lambda: held.nearest(embed.encode([query])[0], POOL, allowed))
-
-
-def _covered(query: str, passages: Sequence[set[str]]) -> bool:
-    """Whether one of the passages has enough of the query's words."""
-    wanted = set(query_terms(query)[:MAX_TERMS])
-    return any(len(wanted & words) >= COVERED * len(wanted) for words in passages)
 
 
 def _match(term: str, store: Store) -> str:

@@ -68,8 +68,8 @@ class Nearest:
                 await asyncio.to_thread(self._append, [(id, blob) for id, blob in rows if blob and id not in known])
             self._seen = (seen[0], seen[1])
 
-    def nearest(self, vector: Vectors, limit: int, allowed: set[int] | None = None) -> list[int]:
-        """The ids of the `limit` passages nearest to `vector`, nearest first. Blocks.
+    def nearest(self, vector: Vectors, limit: int, allowed: set[int] | None = None) -> dict[int, float]:
+        """The ids and similarities of the `limit` passages nearest to `vector`, nearest first. Blocks.
 
         Args:
             vector: of unit length, `[DIM]`.
@@ -90,7 +90,8 @@ class Nearest:
             likely = np.argpartition(differing, LIKELY)[:LIKELY]
             ids, exact = ids[likely], exact[likely]
         scores = exact.astype(np.float32) @ vector
-        return [int(id) for id in ids[np.lexsort((ids, -scores))[:limit]]]
+        best = np.lexsort((ids, -scores))[:limit]
+        return dict(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
 
     def _keep(self, current: set[int]) -> None:
         import numpy as np
