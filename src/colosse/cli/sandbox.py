@@ -46,7 +46,8 @@ def run_(
     files = dict(_given(source) for source in file or [])
     stdin = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     ran = asyncio.run(run(command, files=files, stdin=stdin, keep=keep or [], limits=limits))
-    written = [_write(output, name, data) for name, data in ran.files.items()]
+    kept = {name: data for name, data in ran.files.items() if data != files.get(name) and _asked_for(name, keep or [])}
+    written = [_write(output, name, data) for name, data in kept.items()]
     if json:
         print_json({**asdict(ran), "files": written})
     else:
@@ -98,6 +99,12 @@ def _given(source: str) -> tuple[str, bytes]:
         raise NotFoundError(f"there is no file {path!r}", hint="give --file PATH or PATH:NAME-INSIDE") from None
     except OSError as error:
         raise UserError(f"cannot read {path!r}: {error.strerror}", hint="give --file a readable file") from None
+
+
+def _asked_for(name: str, patterns: list[str]) -> bool:
+    """Whether a file may be written here: hidden ones, such as `.git/config`, must be asked for, as in a shell."""
+    hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
+    return not hidden or any(pattern.startswith(".") or "/." in pattern for pattern in patterns)
 
 
 def _write(folder: Path, name: str, data: bytes) -> Path:

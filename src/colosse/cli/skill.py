@@ -33,7 +33,7 @@ _SAID = {
     "changed": "nothing was changed",
     "names": "no longer defined: {detail}",
     "parameters": "other parameters than before: {detail}",
-    "imports": "imports what it must not: {detail}",
+    "imports": "imports or uses what it must not: {detail}",
     "patches": "puts others in the place of: {detail}",
     "equal": "other results: {detail}",
     "faster": "not faster: {detail}",

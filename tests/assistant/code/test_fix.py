@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 from colosse.assistant import code
 from colosse.assistant.code import repository
+from colosse.assistant.code.judge import Trial
 from colosse.core.errors import ConflictError, NotFoundError, TooLargeError, UserError
 from colosse.engines.engines import Engines
 from tests.fixtures.scripted import Scripted
 
+fixing = import_module("colosse.assistant.code.fix")
 BUG = "def double(x):\n    return x + 2\n\n\ndef half(x):\n    return x / 2\n"
 GOOD = BUG.replace("x + 2", "2 * x")
 TESTS = (
@@ -125,6 +128,29 @@ async def test_a_failure_that_is_not_one(
     assert scripted.requests == []
 
 
+async def test_a_failure_that_comes_and_goes(
+    scripted: Scripted, client: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ran = fixing.run_command, []
+
+    async def second_time_lucky(command: str, files: dict[str, str]) -> Trial:
+        ran.append(command)
+        return await real(command, {**files, "calc.py": GOOD} if len(ran) > 1 else files)
+
+    monkeypatch.setattr(fixing, "run_command", second_time_lucky)
+    scripted.reply = block(GOOD)
+    result = await code.fix(client, FILES, command=RUN)
+    assert (result.verified, result.files) == (False, {"calc.py": GOOD})
+    assert "only sometimes" in result.failed[0].detail
+
+
+async def test_files_keep_their_line_ends(scripted: Scripted, client: Engines) -> None:
+    bug = ("\ufeff" + BUG).replace("\n", "\r\n").encode()
+    scripted.reply = block("def double(x):\n    return 2 * x\n")
+    result = await code.fix(client, {"calc.py": bug, "test_calc.py": TESTS}, command=RUN)
+    assert (result.verified, result.files) == (True, {"calc.py": ("\ufeff" + GOOD).replace("\n", "\r\n")})
+
+
 async def test_without_a_command_nothing_is_verified(scripted: Scripted, client: Engines) -> None:
     scripted.reply = block(GOOD)
     result = await code.fix(client, BUG, error="noise\n" * 5000 + "AssertionError: double(3) is 5\n")
@@ -137,6 +163,9 @@ async def test_without_a_command_nothing_is_verified(scripted: Scripted, client:
     answers = iter([block("def double(:\n"), block(GOOD)])
     scripted.reply = lambda body: next(answers)
     assert (await code.fix(client, BUG)).answer == GOOD
+    scripted.reply = "I am sorry, I cannot help with that."
+    result = await code.fix(client, BUG)
+    assert ([c.name for c in result.failed], result.answer, result.files) == (["fits"], BUG, {})
     scripted.reply = block(BUG)
     result = await code.fix(client, BUG)
     assert [c.name for c in result.failed] == ["changed"]
@@ -177,6 +206,14 @@ def test_a_repository_is_read_and_written(tmp_path: Path, monkeypatch: pytest.Mo
         repository.read([Path("test_calc.py")])
     with pytest.raises(NotFoundError):
         repository.read([Path("gone.py")])
+    with pytest.raises(UserError, match="is a link"):
+        repository.read([Path("link.py")])
+    (tmp_path / "latin.py").write_bytes(b"# \xe9\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        repository.read([Path("latin.py")])
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert repository.read([Path("../calc.py")]).writable == ["calc.py"]
 
 
 def test_what_is_protected() -> None:

@@ -72,3 +72,4 @@ def test_of_a_long_log_the_end_is_kept() -> None:
     assert shorten("a\nb") == "a\nb"
     assert shorten("noise line\n" * 5000 + "ValueError: the reason").endswith("ValueError: the reason")
     assert len(shorten("x" * 10**6, 10)) == 40
+    assert shorten("y\n" * 10**6, 10).strip("y\n") == ""

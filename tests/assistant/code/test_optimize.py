@@ -241,6 +241,9 @@ def test_interface() -> None:
     assert failed(code) == {"changed": ""}
     assert failed(f"import heapq, sys\n{code}") == {"imports": "sys"}
     assert failed(f"__builtins__['len'] = 1\n{code}") == {"imports": "__builtins__"}
+    assert failed(f"{code}\nopen('/tmp/cache', 'w')\n") == {"imports": "open"}
+    assert failed(f"{code}\nA.f.__globals__['__builtins__'] = 1\n") == {"imports": "__globals__"}
+    assert failed(f"{code}\nopen = vars = []\nos.open('x')\n") == {}
     assert failed(f"{code}\nos.getcwd = 1\nsetattr(os, 'a', 1)\n") == {"patches": "os.getcwd, setattr(os)"}
     assert changed_definitions(code, code.replace("x: int = 1", "y"), ["A.f", "A._g"]) == ["A.f"]
 

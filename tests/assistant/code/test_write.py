@@ -69,6 +69,15 @@ async def test_when_none_passes_it_says_so(scripted: Scripted, client: Engines) 
     assert (failed.name, "1 of 2 pass" in failed.detail, "is 5, not 6" in failed.detail) == ("examples", True, True)
 
 
+async def test_prose_is_no_code(scripted: Scripted, client: Engines) -> None:
+    scripted.reply = "I cannot help\nwith that."
+    result = await code.write(client, "Double: double(3) == 6", candidates=1)
+    assert (result.answer, result.note, result.verified) == ("", "I cannot help with that.", False)
+    assert [c.name for c in result.failed] == ["code_block", "examples"]
+    scripted.reply = RIGHT  # without its fence
+    assert (await code.write(client, "double(3) == 6; double(2) == 4; double(1) == 2")).verified
+
+
 async def test_given_tests_judge(scripted: Scripted, client: Engines) -> None:
     tests = "from numbers_of import double\n\ndef test_double():\n    assert double(3) == 6\n"
     scripted.reply = by_seed({0: LEAVES, 1: RIGHT})

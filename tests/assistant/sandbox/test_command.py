@@ -38,6 +38,16 @@ def test_links_that_lie_in_wait_are_not_followed(tmp_path):
     assert not (tmp_path / "outside").exists()
 
 
+def test_hidden_files_are_written_only_when_asked_for(tmp_path):
+    script = "mkdir .git; echo a >.git/config; echo b >b; cp b c"
+    (tmp_path / "c").write_text("b\n")
+    given = ("-f", str(tmp_path / "c"), "-o", str(tmp_path / "out"))
+    assert "wrote" in colosse("run", *given, "-k", "*", "--", "sh", "-c", script)[2]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    colosse("run", *given, "-k", ".git/*", "--", "sh", "-c", script)
+    assert (tmp_path / "out" / ".git" / "config").read_text() == "a\n"
+
+
 def test_a_limit_says_so():
     code, _, said = colosse("run", "--wall-s", "0.2", "--", "sleep", "60")
     assert code == 124 and "stopped: over the limit of time" in said

@@ -457,6 +457,8 @@ async def test_links_in_results_are_not_followed(tmp_path):
 async def test_names_that_are_no_text():
     ran = await python("open(b'\\xff\\n\\x1b', 'w').write('x')", keep=["*"])
     assert ran.files == {"\ufffd\n\x1b": b"x"}, ran
+    ran = await python("import os; os.mkdir(b'\\xff'); open(b'\\xff/\\xfe', 'w').write('x')", keep=["*"])
+    assert ran.files == {"\ufffd/\ufffd": b"x"}, ran
 
 
 async def test_hard_links_to_the_system():

@@ -164,8 +164,15 @@ class _Fixing:
         reproduced = Check(name="reproduced", passed=True)
         if good is None:
             best_try = max(tried, key=lambda p: p.trial.passed)
-            detail = f"none of {len(tried)} attempts; the best one: {best_try.problem or best_try.trial.problem}"
+            said = best_try.problem or best_try.trial.errors or best_try.trial.problem
+            detail = f"none of {len(tried)} attempts; the best one: {' '.join(said.split())[-300:]}"
             return self._told(None, [reproduced, Check(name="command", passed=False, detail=detail)])
+        self.work.listener.step("seeing it fail once more without the change")
+        again = await run_command(self.command, self.files)
+        if again.ok:
+            self.transcript.append(step("before, once more", again))
+        sometimes = "it fails only sometimes: without any change it passed the second time"
+        reproduced = Check(name="reproduced", passed=not again.ok, detail=sometimes if again.ok else "")
         passing = sum(o.passed for o in self.before.outcomes)
         kept = Check(name="kept_passing", passed=True, detail=f"{passing} tests that passed before")
         return self._told(good, [reproduced, Check(name="command", passed=True), kept])
@@ -174,11 +181,14 @@ class _Fixing:
         """One change whose form alone is looked at."""
         first = await self._proposal((0, self._messages(0)))
         proposal = first if first.accepted else await self._proposal((0, first.messages))
-        checks = [Check(name="changed", passed=bool(proposal.changed), detail=proposal.problem)]
+        if not proposal.accepted:
+            name = "fits" if proposal.changed else "changed"
+            return self._told(None, [Check(name=name, passed=False, detail=proposal.problem)])
+        checks = [Check(name="changed", passed=True)]
         for path, text in proposal.changed.items():
             language = language_of_file(path)
             checks += [*check_syntax(text, language), *same_names(self.texts[path], text, language)]
-        return self._told(proposal if proposal.changed else None, checks)
+        return self._told(proposal, checks)
 
     async def _more(self, asked: Sequence[tuple[int, list[ChatMessage]]]) -> list[Proposal]:
         found: list[Proposal] = []

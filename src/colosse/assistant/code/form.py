@@ -22,6 +22,15 @@ def extract(text: str) -> tuple[str, str]:
     return best[3].strip("\n") + "\n", re.sub(r"\s*\n\s*", " ", next(filter(None, around), ""))
 
 
+def code_in(text: str, language: str) -> tuple[str, str]:
+    """As `extract`, but no code, and all as what was said, when there is no block and it does not parse as code."""
+    code, note = extract(text)
+    parses = [check.passed for check in check_syntax(code, language)]
+    if not BLOCK.search(text) and parses != [True]:
+        return "", re.sub(r"\s*\n\s*", " ", code)
+    return code, note
+
+
 def check_syntax(code: str, language: str) -> list[Check]:
     """Whether `code` parses, for the languages that can be parsed here; nothing is run."""
     try:

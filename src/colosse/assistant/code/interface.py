@@ -15,6 +15,13 @@ HARMLESS = {
 }
 """May be imported where the original does not: they compute, and reach neither the machine nor the clock."""
 
+_CALLED = {"open", "exec", "eval", "compile", "globals", "vars"}
+_REACHES = {
+    *("__import__", "__builtins__", "__dict__", "__globals__", "__subclasses__", "__code__", "__closure__"),
+    *("__loader__", "__spec__", "__traceback__", "f_back"),
+}
+"""Names, and calls, that lead out of the file: to files that outlive a run, to other modules, to who is calling."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -90,14 +97,19 @@ def _has_main(tree: ast.Module) -> bool:
 
 
 def _imports(tree: ast.Module) -> set[str]:
+    """Modules that are imported, and names that reach as far as an import does."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or ".").partition(".")[0])
-        elif isinstance(node, ast.Name) and node.id in {"__import__", "__builtins__"}:
+        elif isinstance(node, ast.Name) and node.id in _REACHES:
             found.add(node.id)
+        elif isinstance(node, ast.Attribute) and node.attr in _REACHES:
+            found.add(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _CALLED:
+            found.add(node.func.id)
     return found
 
 

@@ -69,8 +69,13 @@ class Trial(BaseModel):
     @property
     def problem(self) -> str:
         """What went wrong, for the model: the errors of three tests, else the output."""
+        return shorten(self.output) or self.errors
+
+    @property
+    def errors(self) -> str:
+        """What went wrong in three tests, a line each, where tests can be told apart."""
         errors = [f"{o.name}: {o.error}" if o.name not in o.error else o.error for o in self.outcomes if o.error]
-        return shorten(self.output) or "\n".join(errors[:3])
+        return "\n".join(errors[:3])
 
 
 class Step(BaseModel):
@@ -102,13 +107,13 @@ class CodeResult(Result):
 
 def step(attempt: str, trial: Trial) -> Step:
     """The line of the transcript for `trial`."""
-    output = "" if trial.ok else shorten(trial.reason or trial.problem, 200)
+    output = "" if trial.ok else shorten(trial.reason or trial.errors or trial.problem, 200)
     return Step(attempt=attempt, command=trial.command, passed=trial.passed, failed=trial.failed, output=output)
 
 
 def shorten(text: str, tokens: int = OUTPUT_TOKENS) -> str:
     """The end of a log, in whole lines where it can be."""
-    lines = text.strip().splitlines()
+    lines = text[-16 * tokens :].strip().splitlines()  # counting the tokens of a long log takes long
     while len(lines) > 1 and count_tokens("\n".join(lines)) > tokens:
         lines = lines[max(1, len(lines) // 8) :]
     return "\n".join(lines)[-4 * tokens :]

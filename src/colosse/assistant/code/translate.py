@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import cases, programs
-from colosse.assistant.code.form import BLOCK, check_syntax, extract
+from colosse.assistant.code.form import BLOCK, check_syntax, code_in
 from colosse.assistant.code.judge import CodeResult, Step, run_cases
 from colosse.assistant.code.languages import title_of
 from colosse.assistant.code.texts import CodePrompts
@@ -105,7 +105,7 @@ async def translate_code(
         done = await work.ask(
             messages, limit, temperature=TEMPERATURE if number else 0.0, seed=number if number else None
         )
-        made, note = extract(done.text.strip())
+        made, note = code_in(done.text.strip(), target)
         made = programs.named(target, made)
         work.listener.step(f"attempt {number + 1}: running")
         attempt = await _compared(target, made, note, pairs) if can and pairs else _Attempt(made, note, 0, "")

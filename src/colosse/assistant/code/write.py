@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from colosse.assistant.chat import count_tokens
 from colosse.assistant.code import cases, programs
 from colosse.assistant.code.control import run_tests
-from colosse.assistant.code.form import BLOCK, check_syntax, extract
+from colosse.assistant.code.form import check_syntax, code_in, extract
 from colosse.assistant.code.judge import CodeResult, Step, Trial, run_cases, step
 from colosse.assistant.code.languages import title_of
 from colosse.assistant.code.texts import CodePrompts
@@ -164,10 +164,9 @@ class _Writing:
         done = await self.work.ask(messages, limit, temperature=temperature, seed=seed if seed else None)
         if not seed:  # a sampled answer that is much longer than the greedy one has lost its way
             self.limit = min(WRITE_TOKENS, 2 * done.usage.completion_tokens + 200)
-        code, note = extract(done.text.strip())
+        code, note = code_in(done.text.strip(), self.language)
         self.work.listener.step(f"candidate {seed + 1}: running")
-        formed = BLOCK.search(done.text) or (code and all(c.passed for c in check_syntax(code, self.language)))
-        if not formed:
+        if not code.strip():
             trial = Trial(command="none", ok=False, output="there was no code in the answer")
         else:
             trial = await self._judge(code)

@@ -108,11 +108,11 @@ def _walk(folder: int, above: str, depth: int) -> Iterator[tuple[str, int]]:
         except OSError:  # a link, a socket, or not readable for its owner
             continue
         try:
-            mode = os.fstat(number).st_mode
+            mode, path = os.fstat(number).st_mode, above + os.fsencode(name).decode(errors="replace")
             if mode & 0o170000 == 0o100000:
-                yield above + os.fsencode(name).decode(errors="replace"), number
+                yield path, number
             elif mode & 0o170000 == 0o040000 and depth:
-                yield from _walk(number, f"{above}{name}/", depth - 1)
+                yield from _walk(number, f"{path}/", depth - 1)
         finally:
             os.close(number)
 
