@@ -25,7 +25,7 @@ from benchmarks import (
     skills_translate,
 )
 from benchmarks.retrieval import AT, Asked, corpora, database, gain
-from benchmarks.skills_common import DEVELOPED, Answer, Bench, Measure, Run, options_of, start, unseen
+from benchmarks.skills_common import Answer, Bench, Measure, Run, options_of, start, unseen
 from sqlalchemy import delete, select
 
 from colosse.assistant.documents.library import add_document
@@ -53,11 +53,8 @@ async def searched(run: Run) -> None:
             continue
         pages = skills_search.pages_of(run.data / name)
         texts = {a: "\n".join([t, *(f"{h}\n{x}" for h, x in sections)]) for a, (t, sections) in pages.items()}
-        seen = {
-            i.question for old in DEVELOPED for size in range(1, 13) for i in skills_search.items_of(pages, size, old)
-        }
-        drawn = skills_search.items_of(pages, run.items + len(seen), 1000 + run.seed)
-        items = list({item.question: item for item in drawn if item.question not in seen}.values())[: run.items]
+        every = skills_search.items_of(pages)
+        items = [every[index] for index in unseen(len(every), run.seed, samples=range(1, 13))[: run.items]]
         async with skills_search.served(pages) as url:
             given = {"providers": ["searxng"], "searxng_url": url, "delay_s": 0, "max_pages": 3}
             settings = SearchSettings.model_validate({**given, "allow_private": [url.removeprefix("http://")]})
@@ -136,7 +133,7 @@ async def _found(run: Run, store: Store, table: str, asked: Asked, place: dict[i
 
 CITED = (
     Measure("refused", "no answer"),
-    Measure("supported", "answers whose every sentence rests on the page, or on what it cites"),
+    Measure("supported", "answers that rest on the page or what they cite"),
     Measure("right_page", "citations of the page that answers", "mean"),
     Measure("verified", "said verified"),
 )

@@ -86,8 +86,8 @@ def pages_of(path: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     return found
 
 
-def items_of(pages: dict[str, tuple[str, list[tuple[str, str]]]], count: int, seed: int) -> list[Item]:
-    """`count` questions from headings of several words over sections with some prose."""
+def items_of(pages: dict[str, tuple[str, list[tuple[str, str]]]]) -> list[Item]:
+    """Questions from headings of several words over sections with some prose."""
     every = []
     for address, (title, sections) in pages.items():
         for heading, text in sections:
@@ -96,7 +96,7 @@ def items_of(pages: dict[str, tuple[str, list[tuple[str, str]]]], count: int, se
                 every.append(Item(f"Que dit l'{heading.lower()} du code civil ?", address))
             elif len(heading.split()) >= 5 and 60 <= len(prose.split()) <= 600 and heading != title:
                 every.append(Item(f"{title} : {heading.rstrip(' ?:.')} ?", address))
-    return random.Random(seed).sample(every, count)
+    return every
 
 
 @asynccontextmanager
@@ -160,7 +160,7 @@ async def measure(client: Client, model: str, path: Path, count: int, seed: int)
     """Each question both ways."""
     pages = pages_of(path)
     texts = {a: "\n".join([t, *(f"{h}\n{x}" for h, x in sections)]) for a, (t, sections) in pages.items()}
-    items = items_of(pages, count, seed) + [Item(q, "") for q in NOWHERE[: max(1, count // 2)]]
+    items = random.Random(seed).sample(items_of(pages), count) + [Item(q, "") for q in NOWHERE[: max(1, count // 2)]]
     judged = []
     async with served(pages) as url:
         given = {"providers": ["searxng"], "searxng_url": url, "delay_s": 0, "max_pages": 3}
