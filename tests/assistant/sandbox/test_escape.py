@@ -103,6 +103,7 @@ async def test_memory_that_belongs_to_nobody():
     await denied("libc.memfd_create(b'x', 0)")
     await denied("libc.shmget(0, 1 << 30, 0o1600)")
     await denied("libc.msgget(0, 0o1600)")
+    await denied("libc.semget(0, 1, 0o1600)")
 
 
 async def test_a_gigabyte_of_output():
@@ -376,6 +377,28 @@ async def test_clone3_is_not_there():
 @pytest.mark.parametrize("call", [(321, 280), (298, 241), (323, 282), (425, 425), (175, 105), (246, 104), (304, 265)])
 async def test_rare_parts_of_the_kernel(call):
     await denied(f"libc.syscall({call[0]} if os.uname().machine == 'x86_64' else {call[1]}, 0, 0, 0, 0, 0)")
+
+
+async def test_disks_of_the_host_are_not_made_to_write():
+    await denied("libc.syncfs(1)")
+
+
+async def test_nothing_open_is_inherited():
+    ran = await python("import os; print(*(os.readlink(f'/proc/1/fd/{n}') for n in sorted(os.listdir('/proc/1/fd'))))")
+    assert all(name.startswith("pipe:") or name == "/dev/null" for name in ran.stdout.split()), ran
+
+
+async def test_cpu_of_children_that_nobody_waits_for():
+    code = """
+        import os, signal
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            if not os.fork():
+                for _ in range(20_000): pass
+                os._exit(0)
+    """
+    ran = await python(code, limits=Limits(cpu_s=0.3, wall_s=2))
+    assert ran.stopped and ran.seconds < 4
 
 
 async def test_personality():

@@ -42,7 +42,8 @@ _X86_64 = {
     "ioperm": 173, "modify_ldt": 154, "uselib": 134, "ustat": 136, "sysfs": 139, "_sysctl": 156, "lookup_dcookie": 212,
     "nfsservctl": 180, "vhangup": 153, "open_by_handle_at": 304, "name_to_handle_at": 303, "fanotify_init": 300,
     "mbind": 237, "set_mempolicy": 238, "migrate_pages": 256, "move_pages": 279, "vmsplice": 278,
-    "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "msgget": 68, "mq_open": 240,
+    "pidfd_getfd": 438, "sync": 162, "syncfs": 306,
+    "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240,
 }  # fmt: skip
 _AARCH64 = {
     "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "process_madvise": 440, "kcmp": 272,
@@ -57,7 +58,8 @@ _AARCH64 = {
     "adjtimex": 171, "sethostname": 161, "setdomainname": 162, "lookup_dcookie": 18, "nfsservctl": 42,
     "vhangup": 58, "open_by_handle_at": 265, "name_to_handle_at": 264, "fanotify_init": 262,
     "mbind": 235, "set_mempolicy": 237, "migrate_pages": 238, "move_pages": 239, "vmsplice": 75,
-    "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "msgget": 186, "mq_open": 180,
+    "pidfd_getfd": 438, "sync": 81, "syncfs": 267,
+    "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "msgget": 186, "semget": 190, "mq_open": 180,
 }  # fmt: skip
 """The last line of each: memory that belongs to no process and to no folder, so that nobody could count it."""
 _DENIED = {"x86_64": _X86_64, "aarch64": _AARCH64}
