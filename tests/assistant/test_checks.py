@@ -8,12 +8,9 @@ from colosse.assistant.checks import (
     in_language,
     merged,
     names_kept,
-    no_new_numbers,
     not_copied,
     not_empty,
     of_length,
-    same_kept,
-    same_lines,
     same_numbers,
     with_numbers_mended,
 )
@@ -35,33 +32,11 @@ def test_same_numbers(source: str, answer: str, detail: str) -> None:
     assert (check.passed, check.detail) == (not detail, detail)
 
 
-def test_no_new_numbers() -> None:
-    assert no_new_numbers("In 1974, 12 came.", "12 came in 1974, 12.").passed
-    assert no_new_numbers("In 1974", "In 1975, 1974").detail == "1975"
+def test_many_are_abbreviated() -> None:
+    assert same_numbers("1 2 3 4 5 6 7 8", "").detail == "1, 2, 3, 4, 5 and 3 more"
 
 
-@pytest.mark.parametrize(
-    "item",
-    ["https://example.org/a?b=c", "{user_name}", "{{ name }}", "${HOME}", "%d", "%(count)s", "<b>", "</b>", "`Ctrl+S`",
-     "me@example.org", "{}"],
-)  # fmt: skip
-def test_kept_items(item: str) -> None:
-    source = f"See {item}, please."
-    assert same_kept(source, f"Voir {item}, merci.").passed
-    check = same_kept(source, "Voir ça, merci.")
-    assert (check.passed, check.detail) == (False, item)
-
-
-def test_kept_counts_and_abbreviates() -> None:
-    assert not same_kept("%s and %s", "%s et").passed
-    many = " ".join(f"{{a{i}}}" for i in range(8))
-    assert same_kept(many, "").detail.endswith("{a4} and 3 more")
-    assert same_kept("100% sure; a < b", "sûr à 100 % ; a < b").passed
-
-
-def test_lines_emptiness_language() -> None:
-    assert same_lines("a\n\nb", "x\n\ny").passed
-    assert same_lines("a\nb", "x").detail == "1 != 2"
+def test_emptiness_and_language() -> None:
     assert not not_empty(" \n").passed
     english = "The ship that was lost in the storm has been found."
     assert in_language(english, "en", "English").passed

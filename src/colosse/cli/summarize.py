@@ -73,6 +73,8 @@ def summarize(
             print(_listed(source))
         for sentence in result.dropped:
             note(f"dropped, since nothing in the text supports it: {sentence}")
+        if result.note:
+            note(result.note)
         skill.report(result.checks)
     skill.leave(result)
 

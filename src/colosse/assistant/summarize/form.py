@@ -160,6 +160,6 @@ def laid_out(said: Sequence[tuple[SummarySentence, bool]], style: Style) -> str:
 
 def _cited(sentence: SummarySentence) -> str:
     mark = "[" + ", ".join(map(str, sentence.sources)) + "]" if sentence.sources and sentence.supported else UNVERIFIED
-    text = f"“{sentence.text}”" if sentence.quote else sentence.text
+    text = f"“{' '.join(sentence.text.split())}”" if sentence.quote else sentence.text
     body = text.rstrip(".!?…。")
     return f"{body} {mark}{text[len(body) :]}"
