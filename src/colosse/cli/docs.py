@@ -64,6 +64,8 @@ def add(
                         failed.append((path, error))
                         continue
                     added.append({**_shown(done.document), "new": done.new})
+                    if done.num_orders:
+                        note(f"colosse: {given.name} gives orders to machines ({done.num_orders} paragraphs left out)")
                 listener.parts(len(paths), len(paths))
         return added, failed
 
@@ -170,8 +172,10 @@ def ask(
     json: JsonFlag = False,
 ) -> None:
     """Answer a question from the documents, each sentence with a passage that supports it."""
-    from colosse.assistant.documents.answer import answer
+    from colosse.assistant.documents.answer import answer, checked
     from colosse.store import keys
+
+    question = checked(question)  # before a model is loaded
 
     async def work(client: Client, listener: Listener) -> DocumentAnswer:
         async with _store() as store:

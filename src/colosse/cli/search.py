@@ -30,9 +30,11 @@ def search(
 
     Each sentence is checked against the passage that it cites; what no passage supports is not shown.
     """
+    from colosse.assistant.documents.answer import checked
     from colosse.assistant.search import search as run
     from colosse.store import keys, open_store
 
+    question = checked(question)  # before a model is loaded
     settings = settings_for(model)
     wanted = settings.search.model_copy(
         update={**({"providers": [provider]} if provider else {}), **({"max_pages": pages} if pages else {})}

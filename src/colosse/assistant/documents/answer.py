@@ -31,6 +31,20 @@ class DocumentAnswer(Result):
     found: int = 0
 
 
+def checked(question: str) -> str:
+    """The question on one line.
+
+    Raises:
+        UserError: it is empty or too long.
+    """
+    question = " ".join(question.split())
+    if not question or len(question) > MAX_QUESTION_CHARS:
+        raise UserError(
+            f"a question has 1 to {MAX_QUESTION_CHARS} characters", param="question", code="invalid_question"
+        )
+    return question
+
+
 async def answer(
     client: Client,
     store: Store,
@@ -57,11 +71,7 @@ async def answer(
     Raises:
         UserError: the question is empty or too long.
     """
-    question = " ".join(question.split())
-    if not question or len(question) > MAX_QUESTION_CHARS:
-        raise UserError(
-            f"a question has 1 to {MAX_QUESTION_CHARS} characters", param="question", code="invalid_question"
-        )
+    question = checked(question)
     language = prompt_language(guess_language(question))
     work = await Work.start(client, model, CitePrompts, "cite", language, listener)
     work.listener.step("looking into the documents")

@@ -14,9 +14,9 @@ from colosse.assistant.documents.blocks import Read
 from colosse.assistant.documents.passages import Passage as Span
 from colosse.assistant.documents.passages import passages_of
 from colosse.assistant.documents.rank import folded
-from colosse.assistant.documents.read import read_document
+from colosse.assistant.documents.read import read_document, without_orders
 from colosse.assistant.skill import Listener
-from colosse.core.errors import ConflictError, NotFoundError, TooLargeError, nearest
+from colosse.core.errors import ConflictError, NotFoundError, TooLargeError, UserError, nearest
 from colosse.store import Store
 from colosse.store.tables import Document, Passage
 
@@ -27,10 +27,11 @@ _BATCH = 64
 
 
 class Added(NamedTuple):
-    """A document of the library, and whether it is there only now."""
+    """A document of the library, whether it is there only now, and paragraphs left out as they speak to machines."""
 
     document: Document
     new: bool
+    num_orders: int = 0
 
 
 async def add_document(
@@ -61,7 +62,9 @@ async def add_document(
     if known := await _known(store, owner_id, sha256):
         return Added(known, False)
     listener.step(f"reading {name}")
-    read = await read_document(name, data)
+    read, num_orders = without_orders(await read_document(name, data))
+    if not read.blocks:
+        raise UserError(f"{name} has no text but orders to machines", code="unreadable_document")
     spans = passages_of(read.blocks)
     if len(spans) > MAX_PASSAGES:
         raise TooLargeError(
@@ -103,7 +106,7 @@ async def add_document(
         if known := await _known(store, owner_id, sha256):  # added by somebody else meanwhile
             return Added(known, False)
         raise
-    return Added(document, True)
+    return Added(document, True, num_orders)
 
 
 def indexed(title: str, span: Span) -> str:

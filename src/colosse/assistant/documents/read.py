@@ -11,6 +11,7 @@ from colosse.assistant.documents.blocks import Block, Read
 from colosse.assistant.documents.html import declared_charset, read_html
 from colosse.assistant.documents.isolated import read_isolated
 from colosse.assistant.languages import guess_language
+from colosse.assistant.outside import gives_orders
 from colosse.core.errors import TooLargeError, UserError
 
 __all__ = ["Block", "Read", "read_document"]
@@ -144,6 +145,20 @@ def finished(name: str, read: Read) -> Read:
     prose = " ".join(block.text for block in read.blocks if block.kind != "code")[:SAMPLE_CHARS]
     title = read.title or heading or PurePath(name).stem or name
     return read.model_copy(update={"title": title[:300], "language": guess_language(prose)})
+
+
+def without_orders(read: Read) -> tuple[Read, int]:
+    """A document without what speaks to machines in its title, headings and paragraphs, and how many of these it had.
+
+    Code is kept: to a reader it is code, and to a model it stands between the marks of a passage.
+    """
+    kept = [
+        block.model_copy(update={"section": ""}) if gives_orders(block.section) else block
+        for block in read.blocks
+        if block.kind == "code" or not gives_orders(block.text)
+    ]
+    title = "" if gives_orders(read.title) else read.title
+    return read.model_copy(update={"title": title, "blocks": kept}), len(read.blocks) - len(kept)
 
 
 def _refused(name: str, what: str) -> UserError:

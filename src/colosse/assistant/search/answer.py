@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from colosse.assistant import embed
 from colosse.assistant.cite import CitedSentence, cited_answer
+from colosse.assistant.documents.answer import checked
 from colosse.assistant.documents.rank import query_terms, terms
 from colosse.assistant.ground import Source
 from colosse.assistant.languages import guess_language, prompt_language
@@ -20,8 +21,6 @@ from colosse.engines.client import Client
 from colosse.engines.schema import ChatMessage
 from colosse.store import Store
 
-MAX_QUESTION = 2000
-"""Characters of a question."""
 _PASSAGES, _PASSAGES_SMALL = 8, 5
 _RELATED = 0.3
 """Similarity of a question and a sentence that answers it, in another language or in other words."""
@@ -71,9 +70,7 @@ async def search(
     Raises:
         UserError: the question is empty or too long, or there is nowhere to look.
     """
-    question = " ".join(question.split())
-    if not question or len(question) > MAX_QUESTION:
-        raise UserError(f"a question has 1 to {MAX_QUESTION} characters", param="question", code="invalid_question")
+    question = checked(question)
     settings = settings or load_settings().value.search
     providers = configured(settings)
     own = "documents" in settings.providers and store is not None

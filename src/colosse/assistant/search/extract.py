@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from colosse.assistant.documents.blocks import Read
 from colosse.assistant.documents.html import read_html
 from colosse.assistant.documents.plain import markdown_blocks
-from colosse.assistant.documents.read import finished, read_document
-from colosse.assistant.outside import gives_orders
+from colosse.assistant.documents.read import finished, read_document, without_orders
 from colosse.assistant.search.fetch import Fetched
 from colosse.core.errors import ColosseError, UserError
 
@@ -58,9 +57,8 @@ async def extract(page: Fetched) -> Extracted:
     else:
         read = await read_document(f"page.{_SUFFIX.get(page.media_type, 'txt')}", page.data)
         found = Extracted(read if read.title != "page" else read.model_copy(update={"title": page.url}))
-    every = found.read.blocks
-    kept = [block for block in every if block.kind == "code" or not gives_orders(block.text)]
-    return Extracted(found.read.model_copy(update={"blocks": kept}), found.date, len(every) - len(kept))
+    read, num_orders = without_orders(found.read)
+    return Extracted(read, found.date, num_orders)
 
 
 def _html(url: str, text: str) -> Extracted:
