@@ -30,8 +30,8 @@ from colosse.engines.schema import ChatMessage
 WHOLE_TOKENS = 900
 """A longer file is changed by search and replace: models write short files again with fewer mistakes."""
 EDIT_TOKENS = 900
-TEMPERATURES = (0.0, 0.6, 0.8, 1.0)
-"""Of the answers one after the other: alike answers are worth one."""
+TEMPERATURES = (0.6, 0.8, 1.0)
+"""Of the answers after the first, in turn: alike answers are worth one."""
 ROUNDS = 2
 _EVASIVE = re.compile(
     r"\b(?:pytest|unittest|conftest|PYTEST_CURRENT_TEST|sys\.exit|os\._exit|_exit|SystemExit|sys\.modules|process\.exit"
@@ -257,7 +257,10 @@ class _Fixing:
         if room < min(limit, 300):
             messages, room = self._messages(seed), limit  # a repair that no longer fits begins anew
         done = await self.work.ask(
-            messages, min(limit, room), temperature=TEMPERATURES[seed % len(TEMPERATURES)], seed=seed or None
+            messages,
+            min(limit, room),
+            temperature=TEMPERATURES[(seed - 1) % len(TEMPERATURES)] if seed else 0.0,
+            seed=seed or None,
         )
         said = ChatMessage(role="assistant", content=done.text.strip())
         texts = self.work.texts

@@ -30,8 +30,8 @@ WRITE_TOKENS = 1200
 TEST_TOKENS = 400
 ENOUGH_EXAMPLES = 3
 """Stated examples that, all passed by the first candidate, end the work; with fewer, candidates are compared too."""
-TEMPERATURES = (0.0, 0.6, 0.8, 1.0)
-"""Of the candidates one after the other: alike candidates are worth one."""
+TEMPERATURES = (0.6, 0.8, 1.0)
+"""Of the candidates after the first, in turn: alike candidates are worth one."""
 ROUNDS = 2
 """Times that candidates are repaired from their errors."""
 
@@ -116,8 +116,9 @@ class _Writing:
         for _ in range(ROUNDS):
             if any(c.trial.ok for c in tried):
                 break
-            failed = sorted({c.code: c for c in tried}.values(), key=lambda c: -c.trial.passed)[:2]
-            tried += await self._more([(len(tried) + n, self._messages(c)) for n, c in enumerate(failed)])
+            # A small model repairs seldom: a fresh answer beside the repair of the best finds as much.
+            again = [None, max(tried, key=lambda c: c.trial.passed)][count == 1 :]
+            tried += await self._more([(len(tried) + n, self._messages(c)) for n, c in enumerate(again)])
         passing = [c for c in tried if c.trial.ok]
         if self.given:
             return self._told(max(tried, key=lambda c: (c.trial.ok, c.trial.passed)), [])
@@ -159,7 +160,7 @@ class _Writing:
                 code="context_length_exceeded",
             )
         self.work.listener.step(f"candidate {seed + 1}: writing")
-        temperature = TEMPERATURES[seed % len(TEMPERATURES)]
+        temperature = TEMPERATURES[(seed - 1) % len(TEMPERATURES)] if seed else 0.0
         limit = min(self.limit, room)
         done = await self.work.ask(messages, limit, temperature=temperature, seed=seed if seed else None)
         if not seed:  # a sampled answer that is much longer than the greedy one has lost its way
