@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import docx
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 from hypothesis import strategies as st
 
 WORDS = st.sampled_from(
@@ -168,7 +171,7 @@ ELEMENTS = st.recursive(
             ]
         ),
         st.lists(inner, min_size=1, max_size=2).map("".join),
-    ).map(lambda t: t[0].replace("{}", t[1].replace("-->", "").replace("<!--", "") if "<!--" in t[0] else t[1])),
+    ).map(lambda t: t[0].replace("{}", re.sub(r"<!--|-->|</?textarea>", "", t[1]) if t[0][1] in "!t" else t[1])),
     max_leaves=4,
 )
 HTML = st.lists(ELEMENTS, min_size=1, max_size=3).map(
@@ -311,6 +314,17 @@ XLIFF2 = _units('<unit id="ID"><segment><source>SOURCE</source>TARGET</segment><
 )
 
 
+RICH = (
+    f"<w:p {nsdecls('w')}><w:r><w:t xml:space='preserve'>See </w:t></w:r><w:hyperlink w:anchor='x'><w:r><w:rPr>"
+    "<w:u w:val='single'/></w:rPr><w:t>the link</w:t></w:r></w:hyperlink><w:ins w:id='1' w:author='a'><w:r><w:t>Added."
+    "</w:t></w:r></w:ins><w:del w:id='2' w:author='a'><w:r><w:delText>gone words</w:delText></w:r></w:del><w:r>"
+    "<w:fldChar w:fldCharType='begin'/></w:r><w:r><w:instrText> DATE </w:instrText></w:r><w:r><w:fldChar"
+    " w:fldCharType='end'/></w:r><w:r><w:t>Before</w:t><w:tab/><w:pict><w:txbxContent><w:p><w:r><w:t>In a &amp;"
+    " box</w:t></w:r></w:p></w:txbxContent></w:pict><w:t>after it</w:t><w:footnoteReference w:id='3'/></w:r></w:p>"
+)
+"""A link, tracked changes, a field, a text box and a footnote in one paragraph."""
+
+
 def _word(paragraphs: list[list[tuple[str, int]]]) -> bytes:
     document = docx.Document()
     table = document.add_table(1, 2)
@@ -321,6 +335,7 @@ def _word(paragraphs: list[list[tuple[str, int]]]) -> bytes:
             run.bold, run.italic = look == 1, look == 2
             if look == 3:
                 run.add_break()
+    document.element.body.insert(0, parse_xml(RICH))
     document.sections[0].footer.paragraphs[0].text = "The footer"
     made = io.BytesIO()
     document.save(made)

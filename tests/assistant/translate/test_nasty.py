@@ -75,7 +75,7 @@ def bones(result: Translation, form: str) -> list[Any]:
 
 
 bounded = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -100,3 +100,4 @@ def test_hard_documents_survive(name: str, data: st.DataObject) -> None:
     result = done(BAD[bad], document, form)
     assert bones(result, form) == wanted, bad
     assert not result.verified
+    assert result.failed or bad not in ("empty", "repeats", "another language") or not result.segments
