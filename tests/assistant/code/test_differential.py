@@ -178,6 +178,10 @@ def test_what_contains_itself_is_made_plain() -> None:
     assert plain(around) == ["sequence", "list", [1, ["again", 1]]]
 
 
+def test_a_list_of_the_files_own_is_no_list() -> None:
+    assert plain(type("list", (list,), {})([1])) == ["sequence", "own list", [1]]
+
+
 def test_arguments_of_a_call_are_not_part_of_what_is_timed() -> None:
     made = []
     module = types.SimpleNamespace(f=lambda x, k=0: x + k, make=lambda: made.append(1) or 5)
