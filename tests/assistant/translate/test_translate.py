@@ -94,6 +94,7 @@ async def test_asks_in_the_language_of_the_answer(scripted: Scripted, client: En
     ("answer", "names"),
     [
         ("", {"translated", "language"}),
+        ("… 12 !", {"translated", "language"}),
         ("The doctor gave the child a new medicine.", {"translated", "language"}),
         ("Der Arzt hat dem Kind ein neues Medikament gegeben.", {"language"}),
         ("Le médecin a donné 3 nouveaux médicaments à l'enfant.", {"numbers"}),

@@ -13,12 +13,12 @@ from colosse.assistant.checks import (
     in_language,
     names_kept,
     not_copied,
-    not_empty,
     of_length,
     same_numbers,
 )
 from colosse.assistant.languages import name_of, prompt_language
 from colosse.assistant.skill import Check
+from colosse.assistant.translate.formats.text import has_letter
 from colosse.assistant.translate.glossary import Term, terms_used
 from colosse.assistant.translate.units import Unit, wrong_tokens
 
@@ -91,7 +91,7 @@ async def judged(unit: Unit, answer: str, wish: Wish, terms: Sequence[Term], *, 
     wrong = wrong_tokens(unit, answer)
     checks = [
         Check(name="complete", passed=whole),
-        not_empty(said),
+        Check(name="not_empty", passed=has_letter(said)),
         Check(name="tokens", passed=not wrong, detail=" ".join(wrong)),
         same_numbers(unit.words, said),
         names_kept(unit.words, said),
