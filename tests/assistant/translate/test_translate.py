@@ -210,6 +210,17 @@ async def test_the_same_text_is_asked_once_and_short_ones_are_terms(
     assert "Please open the work order now." in scripted.requests[0].body["messages"][0]["content"]  # what is around
 
 
+async def test_the_same_words_in_other_lines_are_asked_again(
+    scripted: Scripted, client: Engines, no_meaning: None
+) -> None:
+    scripted.reply = lambda body: {"Hello": "Salut", "my friend": "mon ami"}.get(shown(body), "Salut")
+    cues = ("Hello my friend", "Hello\nmy friend")
+    source = "\n\n".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},500\n{cue}" for n, cue in enumerate(cues, 1))
+    result = await translate(client, source, "fr", source="en", format="srt", candidates=0)
+    assert result.answer == source.replace(cues[0], "Salut").replace(cues[1], "Salut\nmon ami")
+    assert [segment.repaired for segment in result.segments] == [False, True]
+
+
 async def test_glossary_is_told_where_it_occurs_and_enforced(
     scripted: Scripted, client: Engines, no_meaning: None
 ) -> None:

@@ -162,14 +162,12 @@ async def translate(
 
 
 def _words(document: Source) -> str:
-    texts: list[str] = []
-    size = 0
+    said = ""
     for slot in document.slots:
-        texts += [part for part in protected(slot.parts) if isinstance(part, str)]
-        size += len(texts[-1]) if texts else 0
-        if size > _SAMPLE:
+        said += " ".join(part for part in protected(slot.parts) if isinstance(part, str)) + " "
+        if len(said) > _SAMPLE:
             break
-    return " ".join(texts)
+    return said
 
 
 class _Job:
@@ -192,7 +190,8 @@ class _Job:
         wish, made = work.wish, work.work
         for unit in self.plan.units:
             terms = occurring(glossary, unit.words)
-            key = key_of(unit.text, wish.source, wish.to, terms, wish.tone, made.texts.version, made.model.id)
+            asked = (unit.text, unit.shape, wish.source, wish.to)
+            key = key_of(*asked, terms, wish.tone, made.texts.version, made.model.id)
             self.keys[id(unit)] = key
             self.units.setdefault(key, unit)
         self.answers: dict[str, Attempt] = {}

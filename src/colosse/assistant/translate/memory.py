@@ -17,11 +17,14 @@ BATCH = 8
 _LOOKED_UP = 400
 
 
-def key_of(text: str, source: str, to: str, terms: Sequence[Term], tone: str, version: int, model: str) -> str:
+def key_of(
+    text: str, shape: str, source: str, to: str, terms: Sequence[Term], tone: str, version: int, model: str
+) -> str:
     """The key of a segment: all that its translation hangs on.
 
     Args:
         text: as the model is shown it.
+        shape: what an answer must fit besides.
         source: code of its language; empty: unknown.
         to: code of the wanted language.
         terms: of the glossary, those that occur.
@@ -29,7 +32,7 @@ def key_of(text: str, source: str, to: str, terms: Sequence[Term], tone: str, ve
         version: of the prompts.
         model: who translates.
     """
-    settings = [text, source, to, sorted(terms), tone, version, model]
+    settings = [text, shape, source, to, sorted(terms), tone, version, model]
     return hashlib.sha256(json.dumps(settings, ensure_ascii=False).encode()).hexdigest()
 
 

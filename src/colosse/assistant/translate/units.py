@@ -51,6 +51,11 @@ class Unit:
     note: str = ""
 
     @property
+    def shape(self) -> str:
+        """What an answer must fit besides the text: the roles of what is kept, and how many lines there are."""
+        return " ".join([*(kept.role for kept in self.kept), str(len(self.widths))])
+
+    @property
     def words(self) -> str:
         """The text without what is kept, for checks of its language and meaning."""
         return _TOKEN.sub(" ", self.text)
