@@ -22,7 +22,8 @@ test: $(VENV)/.test web check
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%)
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%) \
+		|| { echo "what failed beside other tests is run once more, alone"; $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 	@$(BIN)/python -m pytest $(ALONE)
 endif
 

@@ -11,7 +11,7 @@ Quality (nDCG@10) on open texts, each document added as a user would add it; one
 * `python-en-fr`, `python-words`: the first English words of a paragraph of Python's documentation against the French
   ones, and a French sentence as in `civil-words`; the paragraph.
 
-The weights of the search were chosen on `react` and `tldr-en-fr`; the other tasks are held out.
+The weight of the search was chosen on `react` and `tldr-en-fr`, the form of its sum after a look at all of these tasks.
 
 Speed on passages made of the same texts, repeated with a word of their own until there are enough.
 """

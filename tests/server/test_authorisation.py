@@ -55,6 +55,7 @@ RULES = {
     "GET /api/skills/runs": Rule("read"),
     "GET /api/skills/runs/{skill_run_id}": Rule("read", owned=True),
     "GET /api/skills/runs/{skill_run_id}/events": Rule("read", owned=True),
+    "GET /api/skills/runs/{skill_run_id}/file": Rule("read", owned=True),
     "DELETE /api/skills/runs/{skill_run_id}": Rule("chat", owned=True),
     "GET /api/documents": Rule("read"),
     "POST /api/documents": Rule("chat", body=b"text"),
@@ -131,6 +132,7 @@ async def test_what_is_somebody_elses_is_not_there(public: tuple[httpx2.AsyncCli
     async with app.state.services.store.write() as session:
         stored = StoredResponse(owner_id=owner, model="fake", status="completed", input=[], body={"id": "x"})
         skill = SkillRun(owner_id=owner, skill="translate", input={"text": "secret"}, status="complete")
+        skill.file_name, skill.file = "private.docx", b"secret"
         about = {"media_type": "text/plain", "sha256": "0", "num_bytes": 6, "num_passages": 1}
         document = Document(owner_id=owner, name="private.txt", **about)
         session.add_all((stored, skill, document))

