@@ -118,7 +118,7 @@ async def retrieved(run: Run) -> None:
 
 async def _found(run: Run, store: Store, table: str, asked: Asked, place: dict[int, tuple[str, str]]) -> None:
     async def words() -> Answer:
-        return Answer("", result=await words_ranking(store, keys.LOCAL_USER, asked.query))
+        return Answer("", result=list(await words_ranking(store, keys.LOCAL_USER, asked.query)))
 
     async def both() -> Answer:
         found = await search_passages(store, keys.LOCAL_USER, asked.query, limit=AT)
