@@ -74,6 +74,9 @@ def test_settings_go_first() -> None:
     options = chosen(here(24, cpus=8), threads=3, max_model_len=5000, slots=9, gpu_layers=0, speculation=False)
     assert (options.threads, options.max_model_len, options.slots) == (3, 5000, 9)
     assert (options.gpu_layers, options.speculation) == (0, "")
+    assert (chosen(here(64), slots=4).draft, chosen(here(64), slots=1).draft) == (31, 48)
+    many = chosen(here(64), slots=200, max_model_len=4096)
+    assert (many.batch, many.speculation) == (200, "")
     assert chosen(here(24, cpus=8)).threads == 8
     assert chosen(here(64), max_model_len=4096).slots == 4
     assert chosen(here(24, cpus=8), slots=1).max_model_len == 32768
@@ -205,6 +208,19 @@ async def test_speculation_does_not_change_the_answer(settings: Settings, smollm
         async with Engines(changed) as engines:
             texts.append((await complete(engines, request, max_tokens=60, temperature=0))[0])
     assert texts[0] == texts[1]
+
+
+@pytest.mark.model
+async def test_every_slot_may_guess_at_once(settings: Settings) -> None:
+    """llama.cpp ends when what all slots guess does not fit into one batch."""
+    words = " ".join(f"word{n}" for n in range(30))
+    body = {"prompt": f"{words}\n" * 3, "max_tokens": 900, "temperature": 0, "model": NAME}
+    async with Engines(
+        settings.model_copy(update={"engine": settings.engine.model_copy(update={"slots": 4})})
+    ) as engines:
+        await engines.ensure()
+        answers = await asyncio.gather(*(engines.request("/completions", body) for _ in range(4)))
+        assert {answer["choices"][0]["text"][:100] for answer in answers} == {f"{words}\n"[:100]}
 
 
 @pytest.mark.model

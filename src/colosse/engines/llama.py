@@ -40,6 +40,8 @@ PROMPT_CACHE_SHARE = 0.1
 MAX_PROMPT_CACHE_MIB = 8192
 CPU_BATCH, GPU_BATCH, EMBED_BATCH = 128, 1024, 2048
 SPECULATION = "ngram_simple"
+MAX_DRAFT = 48
+"""Tokens that a slot guesses at a time, at most. What all slots guess must fit into one batch: else llama.cpp ends."""
 OVERHEAD_BYTES = 300 << 20
 """Program, scratch buffers, and the copy of some weights that is laid out for the processor."""
 
@@ -61,6 +63,7 @@ class Options:
         gpu_layers: layers put on a GPU; -1 for as many as fit.
         prompt_cache_mib: memory for the contexts of conversations that are not being answered.
         speculation: llama.cpp's name of the n-gram method; empty for none.
+        draft: tokens that a slot guesses at a time.
         parent: process id of whoever started it.
     """
 
@@ -75,6 +78,7 @@ class Options:
     gpu_layers: int
     prompt_cache_mib: int
     speculation: str
+    draft: int
     parent: int
 
     def line(self) -> bytes:
@@ -115,6 +119,8 @@ def choose(
             hint="close other programs, set engine.max_model_len or engine.slots lower, or take a smaller model",
             code="out_of_memory",
         )
+    batch = EMBED_BATCH if task == "embed" else max(GPU_BATCH if on_gpu else CPU_BATCH, slots)
+    draft = min(MAX_DRAFT, batch // slots - 1)
     return Options(
         path=str(path),
         model=model,
@@ -123,10 +129,11 @@ def choose(
         threads=settings.threads or here.cpus,
         max_model_len=length,
         slots=slots,
-        batch=EMBED_BATCH if task == "embed" else GPU_BATCH if on_gpu else CPU_BATCH,
+        batch=batch,
         gpu_layers=settings.gpu_layers,
         prompt_cache_mib=min(MAX_PROMPT_CACHE_MIB, int(max(0, spare - needed) * PROMPT_CACHE_SHARE) >> 20),
-        speculation=SPECULATION if settings.speculation and task == "generate" else "",
+        speculation=SPECULATION if settings.speculation and task == "generate" and draft else "",
+        draft=draft,
         parent=os.getpid(),
     )
 
@@ -186,6 +193,7 @@ def serve(options: Options, announce: int) -> None:
     if options.speculation:
         kind = f"COMMON_SPECULATIVE_TYPE_{options.speculation.upper()}"
         params.speculative.types = [llama.common_speculative_type[kind]]
+        getattr(params.speculative, options.speculation).size_m = options.draft
     server = llama.Server(params)
     os.write(announce, json.dumps({"url": f"{server.listening_address}/v1"}).encode() + b"\n")
     threading.Event().wait()
