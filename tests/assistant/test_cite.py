@@ -18,9 +18,9 @@ SOURCES = [
 ]
 
 
-async def ask(client: Engines, sources: list[Source] = SOURCES) -> Any:
+async def ask(client: Engines, sources: list[Source] = SOURCES, **options: int) -> Any:
     work = await Work.start(client, "", CitePrompts, "cite")
-    return await cited_answer(work, "When was the Eiffel Tower completed?", sources)
+    return await cited_answer(work, "When was the Eiffel Tower completed?", sources, **options)
 
 
 async def test_a_supported_sentence_is_kept_with_its_citation(client: Engines, scripted: Scripted) -> None:
@@ -36,6 +36,14 @@ async def test_what_no_source_says_is_left_out_and_named(client: Engines, script
     assert answer.answer == "The Eiffel Tower was completed in 1889 [1]."
     assert [s.supported for s in answer.sentences] == [True, False]
     assert "Martians" in next(c.detail for c in answer.checks if c.name == "supported")
+
+
+async def test_a_sentence_that_was_cut_off_is_not_in_the_answer(client: Engines, scripted: Scripted) -> None:
+    scripted.reply = "The Eiffel Tower was completed in 1889 [1]. Sourdough bread rises for twelve hours before lunch."
+    answer = await ask(client, max_tokens=14)
+    assert answer.answer == "The Eiffel Tower was completed in 1889 [1]."
+    assert [s.supported for s in answer.sentences] == [True, False] and [s.id for s in answer.sources] == [1]
+    assert not answer.verified
 
 
 async def test_an_answer_of_inventions_is_asked_for_again_and_never_shown(client: Engines, scripted: Scripted) -> None:

@@ -159,10 +159,10 @@ def _held(texts: CitePrompts, written: str, sources: Sequence[Source], question:
 def _finished(
     texts: CitePrompts, sentences: list[CitedSentence], sources: Sequence[Source], *, whole: bool
 ) -> CitedAnswer:
+    if not whole and sentences and sentences[-1].text[-1:] not in '.!?…»"':  # what was cut off may have said more
+        sentences = [*sentences[:-1], CitedSentence(text=sentences[-1].text)]
     kept = [sentence for sentence in sentences if sentence.supported]
-    if not whole and kept and kept[-1] is sentences[-1] and kept[-1].text[-1:] not in '.!?…»"':
-        kept.pop()
-    dropped = [sentence.text for sentence in sentences if sentence not in kept]
+    dropped = [sentence.text for sentence in sentences if not sentence.supported]
     cited = {number for sentence in kept for number in sentence.citations}
     checks = [
         Check(name="complete", passed=whole),
