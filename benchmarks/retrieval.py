@@ -42,6 +42,7 @@ from colosse.assistant.documents.passages import passages_of
 from colosse.assistant.documents.plain import markdown_blocks
 from colosse.assistant.documents.rank import folded, query_terms
 from colosse.assistant.documents.search import POOL, meaning_ranking, search_passages, words_ranking
+from colosse.assistant.outside import gives_orders
 from colosse.store import Store, keys, open_store
 from colosse.store.tables import Document, Passage
 
@@ -96,6 +97,7 @@ def corpora(data: Path, seed: int) -> Iterator[tuple[str, dict[str, str], dict[s
     yield "tldr", documents, {"tldr-en-fr": shuffled(asked, rng)}
 
     long = [row for row in rows(data, "parallel_python_docs_en_fr/python_docs.jsonl.gz") if len(row["fr"]) > 80]
+    long = [row for row in long if not gives_orders(row["fr"])]  # a document of nothing else is refused
     chosen = {f"{index}.txt": row for index, row in enumerate(rng.sample(long, min(PARAGRAPHS, len(long))))}
     documents = {name: row["fr"] for name, row in chosen.items()}
     asked = [Asked(" ".join(row["en"].split()[:14]), name) for name, row in chosen.items()]

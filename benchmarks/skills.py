@@ -41,7 +41,12 @@ SITES = {
     "search Code civil": "code_civil_fr/code_civil.jsonl.gz",
 }
 NOWHERE = "search without an answer"
-TASKS = {"civil": ("civil-number", "civil-words"), "react": ("react",), "tldr": ("tldr-en-fr",)}
+TASKS = {
+    "civil": ("civil-number", "civil-words"),
+    "react": ("react",),
+    "tldr": ("tldr-en-fr",),
+    "python": ("python-en-fr", "python-words"),
+}
 SEEN_QUERIES = 300
 """The ranking was tuned on so many queries of each task."""
 
@@ -97,7 +102,7 @@ async def _asked(
 
 
 async def retrieved(run: Run) -> None:
-    """Queries over three corpora, each document added as a user would."""
+    """Queries over four corpora, each document added as a user would."""
     async with database("") as store:
         for corpus, documents, tasks in corpora(run.data, 1):
             if not run.waits(*(f"retrieval {task}" for task in TASKS[corpus])):
